@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Defaults of the zero configuration.
+const (
+	// DefaultIdleTimeout ends a connection without a sign of life. Browsers use 30 s as well.
+	DefaultIdleTimeout = 30 * time.Second
+	// DefaultKeepAlive is the time after which a silent connection is kept alive.
+	DefaultKeepAlive = 10 * time.Second
+	// DefaultHandshakeTimeout bounds the time from the first packet to the answered CONNECT.
+	DefaultHandshakeTimeout = 10 * time.Second
+	// DefaultMaxStreams is how many streams of each direction a peer may have open.
+	DefaultMaxStreams = 1024
+	// DefaultRetryAbove and DefaultRefuseAbove are the limits on half-open connections.
+	DefaultRetryAbove  = 256
+	DefaultRefuseAbove = 4096
+	// DefaultMaxHeaderBytes bounds the header of an HTTP/3 request.
+	DefaultMaxHeaderBytes = 16 << 10
+)
+
+// Limits bound what one peer, or all of them, can make an endpoint hold. Zero
+// values are the defaults.
+type Limits struct {
+	// MaxStreams and MaxUniStreams are how many bidirectional and unidirectional
+	// streams the peer may have open at once. Default 1024 each.
+	MaxStreams, MaxUniStreams int64
+	// StreamWindow and ConnWindow are the largest receive windows, in bytes, of one
+	// stream (default 6 MB) and one connection (default 15 MB). Windows start at
+	// 512 KiB and 768 KiB, or below if these are smaller, and grow with use.
+	StreamWindow, ConnWindow uint64
+	// ReceiveBudget bounds the sum of what all connections' windows have grown, in
+	// bytes. Over it, windows keep their size. Default: no bound.
+	ReceiveBudget uint64
+	// RetryAbove is the number of half-open connections above which a client has to
+	// prove its address with a Retry. Default 256.
+	RetryAbove int
+	// RefuseAbove is the number of half-open connections above which further ones are
+	// refused. Default 4096.
+	RefuseAbove int
+	// MaxHeaderBytes bounds the header of an HTTP/3 request. Default 16 KiB.
+	MaxHeaderBytes int
+}
+
+// ServerConfig says what an [Endpoint] accepts.
+type ServerConfig struct {
+	// Protocols are the ALPNs of raw QUIC, most wanted first. h3 stands before them.
+	Protocols []Protocol
+	// WebTransport says whether HTTP/3 connections are accepted.
+	WebTransport bool
+	// WebTransportProtocols are the sub-protocols that a WebTransport client may
+	// choose from. The client's order decides; a client that names none has none.
+	WebTransportProtocols []string
+	// TLS gives the certificates, by GetCertificate or GetConfigForClient. The ALPNs
+	// and TLS 1.3 are set by the endpoint.
+	TLS *tls.Config
+	// HTTPHandler answers HTTP/3 requests other than WebTransport. Nil: 404. A
+	// connection without a session ends after HandshakeTimeout all the same.
+	HTTPHandler http.Handler
+	// Limits bound what peers can make the endpoint hold.
+	Limits Limits
+	// IdleTimeout, KeepAlive and HandshakeTimeout are 30 s, 10 s and 10 s if zero. A
+	// negative KeepAlive sends none.
+	IdleTimeout, KeepAlive, HandshakeTimeout time.Duration
+	// StatelessResetKey, if set, lets a restarted endpoint end connections of its
+	// former life. It must be this endpoint's alone.
+	StatelessResetKey *[32]byte
+	// RetryKey protects Retry tokens. Endpoints behind one address share it. Nil: a random one.
+	RetryKey *[32]byte
+	// Log gets refused and failed handshakes at Debug. Nil: nothing is logged.
+	Log *slog.Logger
+}
+
+// DialConfig says how to reach a peer.
+type DialConfig struct {
+	// TLS verifies the peer. The ALPNs, TLS 1.3 and, if empty, the server name are
+	// set by the dial.
+	TLS *tls.Config
+	// Protocols are the ALPNs of raw QUIC that are offered. Unused with WebTransport.
+	Protocols []Protocol
+	// WebTransport dials HTTP/3 and opens a WebTransport session; the address is
+	// then an https URL.
+	WebTransport bool
+	// WebTransportProtocols are the sub-protocols that are offered, most wanted first.
+	WebTransportProtocols []string
+	// Header is added to the WebTransport request.
+	Header http.Header
+	// Limits bound what the peer can make us hold; those on half-open connections
+	// and headers do not apply.
+	Limits Limits
+	// IdleTimeout, KeepAlive and HandshakeTimeout are 30 s, 10 s and 10 s if zero. A
+	// negative KeepAlive sends none. HandshakeTimeout bounds the whole dial.
+	IdleTimeout, KeepAlive, HandshakeTimeout time.Duration
+	// Resolve finds the addresses of a host, best first. Nil: the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// PacketConn is the socket that [Dial] uses; it is not closed. Nil: a new one,
+	// closed with the connection. An Endpoint always uses its own.
+	PacketConn net.PacketConn
+}
+
+// EndpointStats are counters of one endpoint.
+type EndpointStats struct {
+	// HalfOpen is the number of connections that have not finished their handshake,
+	// which for WebTransport includes the CONNECT.
+	HalfOpen int
+	// Retried and Refused count connection attempts that were answered with a Retry
+	// and that were turned away, both for the number of half-open ones.
+	Retried, Refused uint64
+	// Accepted counts connections that became ready, Failed those that did not.
+	Accepted, Failed uint64
+}
