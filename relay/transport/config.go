@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 // Defaults of the zero configuration.
@@ -25,6 +27,9 @@ const (
 	DefaultRefuseAbove = 4096
 	// DefaultMaxHeaderBytes bounds the header of an HTTP/3 request.
 	DefaultMaxHeaderBytes = 16 << 10
+
+	initialStreamWindow = 512 << 10
+	initialConnWindow   = 768 << 10
 )
 
 // Limits bound what one peer, or all of them, can make an endpoint hold. Zero
@@ -116,4 +121,89 @@ type EndpointStats struct {
 	Retried, Refused uint64
 	// Accepted counts connections that became ready, Failed those that did not.
 	Accepted, Failed uint64
+}
+
+// timeouts of a connection, with defaults filled in.
+type timeouts struct {
+	idle, keepAlive, handshake time.Duration
+}
+
+func newTimeouts(idle, keepAlive, handshake time.Duration) timeouts {
+	t := timeouts{idle, keepAlive, handshake}
+	if t.idle <= 0 {
+		t.idle = DefaultIdleTimeout
+	}
+	if t.keepAlive == 0 {
+		t.keepAlive = DefaultKeepAlive
+	}
+	if t.handshake <= 0 {
+		t.handshake = DefaultHandshakeTimeout
+	}
+	return t
+}
+
+// withDefaults returns the limits with zero values filled in.
+func (l Limits) withDefaults() Limits {
+	if l.MaxStreams <= 0 {
+		l.MaxStreams = DefaultMaxStreams
+	}
+	if l.MaxUniStreams <= 0 {
+		l.MaxUniStreams = DefaultMaxStreams
+	}
+	if l.RetryAbove <= 0 {
+		l.RetryAbove = DefaultRetryAbove
+	}
+	if l.RefuseAbove <= 0 {
+		l.RefuseAbove = DefaultRefuseAbove
+	}
+	if l.MaxHeaderBytes <= 0 {
+		l.MaxHeaderBytes = DefaultMaxHeaderBytes
+	}
+	return l
+}
+
+// quicConfig returns the parameters of a connection. 0-RTT stays off: its data
+// can be replayed.
+func (l Limits) quicConfig(t timeouts) *quic.Config {
+	l = l.withDefaults()
+	c := &quic.Config{
+		// A handshake is given up after twice this time, or once this time without a packet.
+		HandshakeIdleTimeout:       t.handshake / 2,
+		MaxIdleTimeout:             t.idle,
+		KeepAlivePeriod:            max(t.keepAlive, 0),
+		MaxIncomingStreams:         l.MaxStreams,
+		MaxIncomingUniStreams:      l.MaxUniStreams,
+		MaxStreamReceiveWindow:     l.StreamWindow,
+		MaxConnectionReceiveWindow: l.ConnWindow,
+		// Both are needed by webtransport-go, also on a connection that turns out to be raw QUIC.
+		EnableDatagrams:                  true,
+		EnableStreamResetPartialDelivery: true,
+	}
+	if l.StreamWindow > 0 {
+		c.InitialStreamReceiveWindow = min(l.StreamWindow, initialStreamWindow)
+	}
+	if l.ConnWindow > 0 {
+		c.InitialConnectionReceiveWindow = min(l.ConnWindow, initialConnWindow)
+	}
+	return c
+}
+
+// tlsConfig returns c for the given ALPNs and TLS 1.3, which QUIC requires.
+func tlsConfig(c *tls.Config, alpns []string) *tls.Config {
+	if c == nil {
+		c = new(tls.Config)
+	}
+	c = c.Clone()
+	c.NextProtos = alpns
+	c.MinVersion = tls.VersionTLS13
+	if choose := c.GetConfigForClient; choose != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if err != nil || chosen == nil {
+				return nil, err
+			}
+			return tlsConfig(chosen, alpns), nil
+		}
+	}
+	return c
 }
