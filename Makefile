@@ -1,0 +1,79 @@
+# moqrelay. `make help` lists the targets; each does its own set-up.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/moqrelay/moqrelay/relay.Version=$(VERSION)
+gobuild := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# The cluster that `make up` runs.
+FILE ?= config/samples/relaycluster.yaml
+# What `make test` runs: packages, and further flags of go test.
+PKG ?= ./...
+ARGS ?=
+# Where `make peers` puts other relays and clients, and `make interop` finds them.
+export MOQ_PEERS_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/moqrelay/peers
+
+# The race detector needs a C compiler.
+race := $(if $(shell command -v "$$(go env CC)"),-race)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## bin/moq-relay, bin/moq-operator and bin/moq
+	$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq-operator ./cmd/moq
+
+.PHONY: local
+local:
+	@$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq
+
+.PHONY: up
+up: local ## run a whole cluster on this machine: a root, two regions and a status page (FILE=relaycluster.yaml)
+	@bin/moq up -f $(FILE)
+
+.PHONY: demo
+demo: local ## a clip through two regions: samples compared, latency and join time shown
+	@bin/moq demo -f $(FILE)
+
+.PHONY: test
+test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
+	@$(if $(race),,echo "no C compiler: without the race detector")
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/controlplane/build.sh)}" MOQ_PEERS_DIR= \
+	  go run ./hack/testsum -want '0 1 2 3' -- $(race) -timeout 15m $(ARGS) $(PKG)
+
+.PHONY: lint
+lint: ## linters and the formatting they want, pinned in hack/tools
+	@"$$(hack/tools/build.sh golangci-lint)/golangci-lint" run $(PKG)
+
+.PHONY: fmt
+fmt: ## format as `make lint` wants it
+	@"$$(hack/tools/build.sh golangci-lint)/golangci-lint" fmt
+
+.PHONY: generate
+generate: ## rewrite what is made from Go types: deepcopy, CRDs, RBAC
+	@hack/generate.sh
+
+.PHONY: peers
+peers: ## build the relays and clients of others that we must work with (needs cargo)
+	@hack/peers/build.sh
+
+.PHONY: interop
+interop: ## run our relay and client against theirs; says which of them are not there
+	@go test -count=1 -timeout 40m -v ./hack/interop
+
+.PHONY: bench
+bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given
+	@mkdir -p bin
+	@go test -run '^$$' -bench . -benchmem -count 6 ./relay/... | tee bin/bench.txt
+	@"$$(hack/tools/build.sh benchstat)/benchstat" $(BASE) bin/bench.txt
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what we call; skipped where the database cannot be reached
+	@hack/vulncheck.sh
+
+.PHONY: clean
+clean: ## remove what was built here; caches outside the checkout stay
+	rm -rf bin
