@@ -27,13 +27,16 @@ func newReceiveBudget(max uint64) *receiveBudget {
 
 // add makes the connection one that may grow, until it ends.
 func (b *receiveBudget) add(qc *quic.Conn) {
-	if b == nil {
-		return
+	if b != nil {
+		b.addUntil(qc.Context(), qc)
 	}
+}
+
+func (b *receiveBudget) addUntil(ended context.Context, qc *quic.Conn) {
 	b.mu.Lock()
 	b.grown[qc] = 0
 	b.mu.Unlock()
-	context.AfterFunc(qc.Context(), func() {
+	context.AfterFunc(ended, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.used -= b.grown[qc]
