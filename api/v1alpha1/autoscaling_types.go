@@ -1,0 +1,34 @@
+package v1alpha1
+
+import autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+// Autoscaling becomes a HorizontalPodAutoscaler of the region. Without it, the
+// replicas may be driven by anything that speaks to the scale subresource of
+// the region's StatefulSet, as KEDA does.
+//
+// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="minReplicas: greater than maxReplicas: lower minReplicas or raise maxReplicas"
+// +kubebuilder:validation:XValidation:rule="has(self.cpuUtilization)",message="cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60"
+type Autoscaling struct {
+	// MinReplicas is the least number of relays.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MinReplicas int32 `json:"minReplicas,omitempty"`
+	// MaxReplicas is the greatest number of relays.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxReplicas int32 `json:"maxReplicas"`
+	// CPUUtilization is the wanted mean use of CPU, in percent of what the pods
+	// request; metrics-server is all it needs.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	CPUUtilization *int32 `json:"cpuUtilization,omitempty"`
+	// Behavior of the autoscaler in each direction. Left out, it doubles every
+	// 15 seconds upwards, and removes one relay every 5 minutes after 15 quiet
+	// minutes.
+	// +optional
+	Behavior *autoscalingv2.HorizontalPodAutoscalerBehavior `json:"behavior,omitempty"`
+}

@@ -1,0 +1,178 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RelayCluster is a network of Media-over-QUIC relays: a root that introduces
+// the nodes to each other, and regions of relays that publishers and viewers
+// connect to.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rlc,categories=moq
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Root",type=string,JSONPath=`.status.summary.root`,description="Ready and wanted pods of the root."
+// +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.summary.regions`,description="Regions that serve, and all that should."
+// +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.status.summary.nodes`,description="Ready and wanted relays, the root's among them."
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Port",type=integer,JSONPath=`.spec.port`,priority=1
+// +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.summary.address`,priority=1,description="Where the first region is reached."
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 30",message="metadata.name: longer than 30 characters: choose a shorter name, those of pods and Services are made from it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: use lower-case letters, digits and dashes, a letter first and no dash last, such as live"
+type RelayCluster struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is what the user wants.
+	// +required
+	Spec RelayClusterSpec `json:"spec"`
+	// Status is what the operator saw last.
+	// +optional
+	Status RelayClusterStatus `json:"status,omitempty,omitzero"`
+}
+
+// RelayClusterList is a list of RelayClusters.
+//
+// +kubebuilder:object:root=true
+type RelayClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RelayCluster `json:"items"`
+}
+
+// RelayClusterSpec is what a user can ask for.
+type RelayClusterSpec struct {
+	// Image of the relay, for example ghcr.io/moqrelay/moq-relay:v0.1.0; a
+	// digest is welcome. Left out, it is the image that the operator was
+	// started with.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:space:]]')",message="image: has a space in it: write it as registry/name:tag or registry/name@sha256:digest"
+	Image string `json:"image,omitempty"`
+	// ImagePullPolicy is when nodes pull the image.
+	// +optional
+	// +kubebuilder:default=IfNotPresent
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// ImagePullSecrets name Secrets of this namespace that hold the credentials
+	// of the registry.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	ImagePullSecrets []SecretRef `json:"imagePullSecrets,omitempty"`
+
+	// Port is where users reach the relays: UDP for media, TCP of the same
+	// number for health and for the fingerprint of the certificate.
+	// +optional
+	// +kubebuilder:default=443
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+
+	// Root introduces the nodes to each other; {} is enough.
+	// +required
+	Root *Root `json:"root"`
+	// Regions are the relays that users connect to, one StatefulSet each.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Regions []Region `json:"regions,omitempty"`
+
+	// TLS says which certificates the relays serve.
+	// +optional
+	// +kubebuilder:default={internal: {mode: SelfSigned}}
+	TLS TLS `json:"tls,omitempty,omitzero"`
+	// Pod settings of all relays; those of the root or of a region come first.
+	// +optional
+	Pod *PodSettings `json:"pod,omitempty"`
+	// Drain says how a relay stops.
+	// +optional
+	// +kubebuilder:default={goawaySeconds: 60, terminationGracePeriodSeconds: 90}
+	Drain Drain `json:"drain,omitempty,omitzero"`
+	// NetworkPolicy says who may reach the relays inside Kubernetes.
+	// +optional
+	// +kubebuilder:default={enabled: true}
+	NetworkPolicy NetworkPolicy `json:"networkPolicy,omitempty,omitzero"`
+	// Paused makes the operator leave everything as it is, except for the
+	// status.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+}
+
+// Root is the set of nodes through which all others find each other. It carries
+// no media unless users connect to it.
+type Root struct {
+	// Replicas of the root. Every node tells each of them what it announces, so
+	// that they agree without a leader.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3
+	Replicas int32 `json:"replicas,omitempty"`
+	// Exposure says where the root is reached by users.
+	// +optional
+	// +kubebuilder:default={mode: ClusterIP}
+	Exposure Exposure `json:"exposure,omitempty,omitzero"`
+	// Pod settings of the root, before those of the cluster.
+	// +optional
+	Pod *PodSettings `json:"pod,omitempty"`
+}
+
+// Region is a set of relays near each other, behind one name.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.replicas) && has(self.autoscaling))",message="replicas and autoscaling exclude each other: drop replicas, or drop autoscaling"
+type Region struct {
+	// Name of the region, unique in the cluster.
+	// +required
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="name: use lower-case letters, digits and dashes, a letter first and no dash last, such as eu or us-east"
+	// +kubebuilder:validation:XValidation:rule="self != 'root'",message="name: root is taken by spec.root: choose another name"
+	// +kubebuilder:validation:XValidation:rule="!self.endsWith('-nodes')",message="name: names that end in -nodes are taken by the Services of nodes: choose another name"
+	Name string `json:"name"`
+	// Replicas of the region, 1 without autoscaling. 0 parks it: nothing runs,
+	// its name and certificate stay.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// Autoscaling lets a HorizontalPodAutoscaler choose the replicas.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+	// Exposure says where the region is reached by users.
+	// +optional
+	// +kubebuilder:default={mode: ClusterIP}
+	Exposure Exposure `json:"exposure,omitempty,omitzero"`
+	// Pod settings of the region, before those of the cluster.
+	// +optional
+	Pod *PodSettings `json:"pod,omitempty"`
+}
+
+// Drain says how a relay stops. New connections go elsewhere as soon as
+// Kubernetes begins to delete its pod; its sessions are told and have this long
+// to move.
+//
+// +kubebuilder:validation:XValidation:rule="self.goawaySeconds < self.terminationGracePeriodSeconds",message="goawaySeconds: not less than terminationGracePeriodSeconds, so the relay would be killed while it drains: lower goawaySeconds or raise terminationGracePeriodSeconds"
+type Drain struct {
+	// GoawaySeconds is how long sessions have to move before they are closed.
+	// +optional
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=86400
+	GoawaySeconds int64 `json:"goawaySeconds,omitempty"`
+	// TerminationGracePeriodSeconds is when Kubernetes kills a relay that has
+	// not stopped.
+	// +optional
+	// +kubebuilder:default=90
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=86400
+	TerminationGracePeriodSeconds int64 `json:"terminationGracePeriodSeconds,omitempty"`
+}

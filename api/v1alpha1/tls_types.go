@@ -1,0 +1,93 @@
+package v1alpha1
+
+// TLS says which certificates the relays serve. There are two planes on one
+// port, told apart by the name that a client asks for: the internal one, with
+// which nodes prove themselves to each other, and the public one.
+type TLS struct {
+	// Internal is the plane of the nodes. Without a public one, users get its
+	// certificate too and pin its fingerprint.
+	// +optional
+	// +kubebuilder:default={mode: SelfSigned}
+	Internal InternalTLS `json:"internal,omitempty,omitzero"`
+	// Public is the plane of users, for certificates that a public authority
+	// has signed.
+	// +optional
+	Public *PublicTLS `json:"public,omitempty"`
+}
+
+// InternalTLSMode is where the authority of the internal plane comes from.
+//
+// +kubebuilder:validation:Enum=SelfSigned;Secret
+type InternalTLSMode string
+
+// The modes of the internal plane.
+const (
+	// InternalSelfSigned is an authority that the operator makes and renews.
+	InternalSelfSigned InternalTLSMode = "SelfSigned"
+	// InternalSecret is an authority of the user's.
+	InternalSecret InternalTLSMode = "Secret"
+)
+
+// InternalTLS is the plane of the nodes. The operator issues a certificate for
+// the root and for each region, in either mode.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Secret' || !has(self.caSecretRef)",message="caSecretRef: does nothing in this mode: set mode to Secret, or drop it"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Secret' || has(self.caSecretRef)",message="caSecretRef: missing in mode Secret: name the Secret with tls.crt and tls.key of your authority, or set mode to SelfSigned"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'SelfSigned' || !has(self.selfSigned)",message="selfSigned: does nothing in this mode: set mode to SelfSigned, or drop it"
+type InternalTLS struct {
+	// Mode is SelfSigned for an authority that the operator makes and renews,
+	// Secret for one of your own.
+	// +optional
+	// +kubebuilder:default=SelfSigned
+	Mode InternalTLSMode `json:"mode,omitempty"`
+	// SelfSigned sets the life of certificates in mode SelfSigned.
+	// +optional
+	SelfSigned *SelfSigned `json:"selfSigned,omitempty"`
+	// CASecretRef names the Secret of this namespace that holds the authority in
+	// mode Secret: tls.crt, tls.key, and in ca.crt further authorities to trust
+	// while one replaces the other.
+	// +optional
+	CASecretRef *SecretRef `json:"caSecretRef,omitempty"`
+}
+
+// SelfSigned is the life of the certificates that the operator issues.
+//
+// +kubebuilder:validation:XValidation:rule="!self.validity.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.validity) <= duration('336h')",message="validity: more than 336h, and browsers pin no certificate that lives longer than 14 days: lower it to 336h or less"
+// +kubebuilder:validation:XValidation:rule="!self.validity.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.validity) >= duration('1h')",message="validity: less than 1h: raise it, 240h is the default"
+// +kubebuilder:validation:XValidation:rule="!self.renewBefore.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || !self.validity.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore: not less than validity, so certificates would be renewed without end: lower renewBefore or raise validity"
+// +kubebuilder:validation:XValidation:rule="!self.renewBefore.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.renewBefore) >= duration('5m')",message="renewBefore: less than 5m, too late for nodes to load the new certificate: raise it, 80h is the default"
+type SelfSigned struct {
+	// Validity of a node's certificate, at most 336h: browsers pin no
+	// certificate that lives longer than 14 days.
+	// +optional
+	// +kubebuilder:default="240h"
+	Validity Duration `json:"validity,omitempty"`
+	// RenewBefore is how long before its end a certificate is replaced.
+	// +optional
+	// +kubebuilder:default="80h"
+	RenewBefore Duration `json:"renewBefore,omitempty"`
+}
+
+// PublicTLS is the plane of users.
+type PublicTLS struct {
+	// SecretRef names the Secret of this namespace that holds tls.crt, the chain
+	// with the leaf first, and tls.key. What replaces it is served without a
+	// restart.
+	// +required
+	SecretRef SecretRef `json:"secretRef"`
+}
+
+// SecretRef names a Secret of the same namespace.
+type SecretRef struct {
+	// Name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Duration is a length of time in the style of Go: 240h, 90m, 1h30m.
+//
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')",message="want a length of time such as 240h, 90m or 1h30m"
+type Duration string
