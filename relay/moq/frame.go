@@ -1,0 +1,120 @@
+package moq
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// firstPiece and provenPiece bound what a frame's declared size allocates
+	// before its first byte: the latter once a frame of the track was that large.
+	firstPiece  = 4 << 10
+	provenPiece = 64 << 10
+
+	// Further pieces are as large as what has arrived of the frame, within these.
+	minNextPiece = 16 << 10
+	maxNextPiece = 1 << 20
+
+	// pieceOverhead is charged for a piece beside its bytes, so that a million
+	// frames of one byte are not free.
+	pieceOverhead = 160
+)
+
+// piece is a contiguous part of a frame in its group: all of it, unless the
+// frame is large and arrived slowly. Its bytes up to filled never change.
+// Readers follow next without a lock.
+type piece struct {
+	buf     []byte // the length prefix if the frame starts here, then payload
+	prefix  int    // bytes of the prefix, 0 in further pieces
+	size    uint64 // declared size of the frame's payload
+	last    bool   // the frame ends with buf
+	arrived time.Time
+
+	filled atomic.Int64 // bytes of buf that readers may take
+	next   atomic.Pointer[piece]
+}
+
+// newFirstPiece returns the piece at the start of a frame, with room for so
+// many bytes of its payload.
+func newFirstPiece(size uint64, room int, now time.Time) *piece {
+	prefix := varintLen(size)
+	buf := make([]byte, prefix+room)
+	appendVarint(buf[:0], size)
+	return &piece{buf: buf, prefix: prefix, size: size, last: uint64(room) == size, arrived: now}
+}
+
+// nextPiece returns a piece to follow p in the same frame.
+func (p *piece) nextPiece(room int, last bool) *piece {
+	return &piece{buf: make([]byte, room), size: p.size, last: last, arrived: p.arrived}
+}
+
+// Chunk is the next contiguous part of a frame that a [GroupReader] came to: as
+// much as has arrived, often the whole frame. Its bytes are shared by all
+// readers and must not be changed; they stay valid after the reader is closed.
+type Chunk struct {
+	piece    *piece
+	from, to int
+}
+
+// Prefixed returns the bytes of the chunk, behind the length of the frame as a
+// QUIC varint if the frame starts here.
+func (c Chunk) Prefixed() []byte {
+	return c.piece.buf[c.from:c.to:c.to]
+}
+
+// Payload returns the bytes of the payload in the chunk.
+func (c Chunk) Payload() []byte {
+	return c.piece.buf[max(c.from, c.piece.prefix):c.to:c.to]
+}
+
+// Start tells whether the frame starts with this chunk.
+func (c Chunk) Start() bool {
+	return c.from < c.piece.prefix
+}
+
+// End tells whether the frame is complete with this chunk.
+func (c Chunk) End() bool {
+	return c.piece.last && c.to == len(c.piece.buf)
+}
+
+// Size returns the size of the frame's payload as its publisher declared it.
+func (c Chunk) Size() uint64 {
+	return c.piece.size
+}
+
+// Arrived returns the time when the frame's header was complete.
+func (c Chunk) Arrived() time.Time {
+	return c.piece.arrived
+}
+
+// maxVarint is the largest number that a QUIC varint holds.
+const maxVarint = 1<<62 - 1
+
+// appendVarint appends n as a QUIC varint (RFC 9000, section 16).
+func appendVarint(b []byte, n uint64) []byte {
+	switch {
+	case n < 1<<6:
+		return append(b, byte(n))
+	case n < 1<<14:
+		return binary.BigEndian.AppendUint16(b, uint16(n)|1<<14)
+	case n < 1<<30:
+		return binary.BigEndian.AppendUint32(b, uint32(n)|2<<30)
+	default:
+		return binary.BigEndian.AppendUint64(b, n|3<<62)
+	}
+}
+
+// varintLen returns how many bytes appendVarint appends.
+func varintLen(n uint64) int {
+	switch {
+	case n < 1<<6:
+		return 1
+	case n < 1<<14:
+		return 2
+	case n < 1<<30:
+		return 4
+	default:
+		return 8
+	}
+}

@@ -1,0 +1,125 @@
+package moq
+
+// publishedLocked checks the subscriptions for lagging from time to time while
+// bytes are published; showLocked does with every group.
+func (t *Track) publishedLocked(n int64) {
+	t.unchecked += n
+	if t.unchecked >= t.limits.QueuedBytes/8 {
+		t.checkLocked()
+	}
+}
+
+func (t *Track) checkLocked() {
+	t.unchecked = 0
+	for _, s := range t.subscriptions {
+		s.checkLocked()
+	}
+}
+
+// checkLocked drops the oldest groups of the subscription until what is left is
+// within its limits. The newest group of the track always stays.
+func (s *Subscription) checkLocked() {
+	bytes, groups := s.queuedLocked()
+	for {
+		g, unsent := s.oldestLocked()
+		if g == nil || g == s.track.newest {
+			return
+		}
+		switch {
+		case s.isStaleLocked(g):
+			s.dropLocked(g, Stale)
+		case bytes > s.maxBytes || groups > s.maxGroups:
+			s.dropLocked(g, SlowSubscriber)
+		default:
+			return
+		}
+		bytes -= unsent
+		groups--
+	}
+}
+
+// queuedLocked returns how many published bytes the subscription has yet to
+// send, and of how many groups.
+func (s *Subscription) queuedLocked() (bytes int64, groups int) {
+	for _, g := range s.pending {
+		bytes += g.published.Load()
+	}
+	for _, r := range s.active {
+		bytes += r.unsent()
+	}
+	return bytes, len(s.pending) + len(s.active)
+}
+
+// unsent returns how many published bytes the reader has yet to send.
+func (r *GroupReader) unsent() int64 {
+	return r.group.published.Load() - r.sent.Load()
+}
+
+// oldestLocked returns the lowest group that the subscription has not finished,
+// or nil, and its unsent bytes.
+func (s *Subscription) oldestLocked() (g *group, unsent int64) {
+	if len(s.pending) > 0 {
+		g, unsent = s.pending[0], s.pending[0].published.Load()
+	}
+	if len(s.active) > 0 && (g == nil || s.active[0].group.seq < g.seq) {
+		g, unsent = s.active[0].group, s.active[0].unsent()
+	}
+	return g, unsent
+}
+
+// isStaleLocked tells whether newer groups have come for longer than the
+// subscriber wants the group. Age is counted from the next group to the newest,
+// so that a group has at least the time of its successor to be sent.
+func (s *Subscription) isStaleLocked(g *group) bool {
+	age := s.options.MaxAge
+	return age > 0 && g.followed && s.track.newest.shownAt.Sub(g.followedAt) > age
+}
+
+// dropLocked drops a group that is pending or active.
+func (s *Subscription) dropLocked(g *group, reason DropReason) {
+	if len(s.active) > 0 && s.active[0].group == g {
+		s.active[0].dropLocked(reason)
+		return
+	}
+	s.dropPendingLocked(g, reason)
+}
+
+// Demand returns what the subscribers want together, and a channel that is
+// closed when that changes.
+func (t *Track) Demand() (Demand, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.demand, t.demandChanged
+}
+
+// demandLocked computes the demand anew.
+func (t *Track) demandLocked() {
+	var d Demand
+	for _, s := range t.subscriptions {
+		if s.closed {
+			continue
+		}
+		d = d.with(s.options)
+	}
+	if d != t.demand {
+		t.demand = d
+		close(t.demandChanged)
+		t.demandChanged = make(chan struct{})
+	}
+}
+
+// with returns the demand with one more subscriber.
+func (d Demand) with(o SubscribeOptions) Demand {
+	if d.Subscribers == 0 {
+		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge}
+	}
+	d.Subscribers++
+	d.Priority = max(d.Priority, o.Priority)
+	d.Order = min(d.Order, o.Order)
+	if d.MaxAge == 0 || o.MaxAge == 0 {
+		d.MaxAge = 0
+	} else {
+		d.MaxAge = max(d.MaxAge, o.MaxAge)
+	}
+	return d
+}

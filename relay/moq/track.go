@@ -1,0 +1,297 @@
+package moq
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// TrackConfig is what a track is made with.
+type TrackConfig struct {
+	Path      Path
+	Info      Info
+	Budget    *Budget // nil: no bound over all tracks
+	Limits    Limits
+	Retention time.Duration // how long a group stays after a newer one came; 0: only the newest is kept
+}
+
+// Track is a live sequence of groups: written by one publisher, read by any
+// number of subscriptions, remembered for those who come later. Its methods are
+// for any goroutine.
+type Track struct {
+	// Static after construction.
+	path      Path
+	budget    *Budget
+	limits    Limits
+	retention time.Duration
+	ready     chan struct{}
+	ended     chan struct{}
+
+	proven atomic.Uint64 // largest frame that was complete so far
+
+	mu            sync.Mutex
+	info          Info
+	isReady       bool
+	err           error // why it ended; nil while it lives
+	largest       Location
+	hasLargest    bool
+	live          map[*group]struct{} // groups that are not released
+	cache         []entry             // groups that exist, by sequence; at most MaxGroups
+	gone          []Range             // groups that never come, by sequence; at most MaxGroups
+	floor         uint64              // groups below are too old
+	newest        *group              // the highest that was shown; nil before the first
+	expiry        *time.Timer
+	expiryDue     time.Time // zero if expiry is not running
+	subscriptions []*Subscription
+	demand        Demand
+	demandChanged chan struct{}
+	unchecked     int64 // bytes published since subscriptions were checked for lagging
+}
+
+// entry remembers a group that exists or existed.
+type entry struct {
+	seq   uint64
+	group *group // nil once it left the cache
+}
+
+// NewTrack returns a track that has no group and no subscriber.
+func NewTrack(c TrackConfig) *Track {
+	return &Track{
+		path:          c.Path,
+		info:          c.Info,
+		budget:        cmp.Or(c.Budget, unlimited()),
+		limits:        c.Limits.withDefaults(),
+		retention:     c.Retention,
+		live:          make(map[*group]struct{}),
+		ready:         make(chan struct{}),
+		ended:         make(chan struct{}),
+		demandChanged: make(chan struct{}),
+	}
+}
+
+// Path returns the track's name.
+func (t *Track) Path() Path {
+	return t.path
+}
+
+// Info returns what the publisher last said of the track.
+func (t *Track) Info() Info {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.info
+}
+
+// Ready returns a channel that is closed once the publisher has answered: with
+// its info, the first group, or the end.
+func (t *Track) Ready() <-chan struct{} {
+	return t.ready
+}
+
+// Largest returns the place of the highest frame that is known of, and whether
+// one is. The frame itself may not be there.
+func (t *Track) Largest() (Location, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.largest, t.hasLargest
+}
+
+// Ended returns a channel that is closed when the track ends.
+func (t *Track) Ended() <-chan struct{} {
+	return t.ended
+}
+
+// Err returns why the track ended, or nil while it has not.
+func (t *Track) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// Group returns a reader of a group that is in the cache. It must be closed.
+func (t *Track) Group(seq uint64) (*GroupReader, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i, ok := t.findLocked(seq)
+	if !ok || t.cache[i].group == nil || !t.cache[i].group.shown {
+		return nil, false
+	}
+	g := t.cache[i].group
+	g.pins.Add(1)
+	return g.newReaderLocked(nil), true
+}
+
+// SetInfo replaces what is known of the track.
+func (t *Track) SetInfo(info Info) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.info = info
+	t.readyLocked()
+}
+
+// SetLargest takes the publisher's word that the track has reached a place. It
+// never moves back.
+func (t *Track) SetLargest(l Location) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reachedLocked(l)
+}
+
+// CreateGroup starts the group of the given number. Numbers may come in any
+// order. The error is [ErrDuplicate] if the group exists or existed,
+// [ErrTooOld] if it is below what the track remembers or was given up by Drop,
+// and why the track ended if it did.
+func (t *Track) CreateGroup(seq uint64) (*GroupWriter, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.createLocked(seq)
+}
+
+// AppendGroup starts the group after the highest so far, or group 0.
+func (t *Track) AppendGroup() (*GroupWriter, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seq := t.floor
+	if n := len(t.cache); n > 0 {
+		seq = t.cache[n-1].seq + 1
+	}
+	if n := len(t.gone); n > 0 {
+		seq = max(seq, t.gone[n-1].Last+1)
+	}
+	return t.createLocked(seq)
+}
+
+// Drop takes the publisher's word that the groups from first to last never
+// come, as far as they have not come yet. Subscriptions are told.
+func (t *Track) Drop(first, last uint64, reason DropReason) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.absentLocked(max(first, t.floor), last) {
+		r.Reason = reason
+		t.goneLocked(r)
+		for _, s := range t.subscriptions {
+			s.reportLocked(s.clipLocked(r)...)
+			s.signal()
+		}
+	}
+}
+
+// End ends the track. After a clean end, [ErrEnded] or nil, groups that are
+// open can still be finished, and subscriptions get all groups before they hear
+// of it. Any other error aborts the open groups and ends the subscriptions at
+// once. Only the first call has an effect.
+func (t *Track) End(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.endLocked(err)
+}
+
+// EndIfIdle ends the track with [ErrCancelled] if it has no subscriber, and
+// tells whether it is over.
+func (t *Track) EndIfIdle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err == nil && t.demand.Subscribers == 0 {
+		t.endLocked(ErrCancelled)
+	}
+	return t.err != nil
+}
+
+func (t *Track) endLocked(err error) {
+	if t.err != nil {
+		return
+	}
+	now := time.Now()
+	if isClean(err) {
+		t.err = ErrEnded
+		if t.newest != nil {
+			t.followLocked(t.newest, now)
+		}
+	} else {
+		t.err = err
+		t.clearLocked(now)
+	}
+	t.readyLocked()
+	close(t.ended)
+	for _, s := range t.subscriptions {
+		s.signal()
+	}
+}
+
+// clearLocked ends everything that depends on the track.
+func (t *Track) clearLocked(now time.Time) {
+	for _, s := range t.subscriptions {
+		s.discardLocked()
+	}
+	for g := range t.live {
+		g.abortLocked(t.err, UpstreamReset, now)
+		t.uncacheLocked(g)
+	}
+}
+
+func (t *Track) readyLocked() {
+	if !t.isReady {
+		t.isReady = true
+		close(t.ready)
+	}
+}
+
+// reachedLocked moves the largest location forward.
+func (t *Track) reachedLocked(l Location) {
+	if !t.hasLargest || l.after(t.largest) {
+		t.largest, t.hasLargest = l, true
+	}
+}
+
+// firstRoom returns how much to allocate for a frame of which nothing has come.
+func (t *Track) firstRoom(size uint64) int {
+	return int(min(size, max(firstPiece, min(provenPiece, t.proven.Load()))))
+}
+
+// absentLocked returns the parts of a range that are no groups in the cache and
+// not gone already.
+func (t *Track) absentLocked(first, last uint64) []Range {
+	known := slices.Clone(t.gone)
+	for _, e := range t.cache {
+		known = append(known, Range{First: e.seq, Last: e.seq})
+	}
+	slices.SortFunc(known, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	var absent []Range
+	for _, k := range known {
+		if k.Last < first {
+			continue
+		}
+		if k.First > last {
+			break
+		}
+		if k.First > first {
+			absent = append(absent, Range{First: first, Last: k.First - 1})
+		}
+		if k.Last == math.MaxUint64 {
+			return absent
+		}
+		first = k.Last + 1
+	}
+	if first <= last {
+		absent = append(absent, Range{First: first, Last: last})
+	}
+	return absent
+}
+
+// goneLocked remembers that the groups of r never come. If that is too much to
+// remember, the lowest are forgotten and what is below them is too old.
+func (t *Track) goneLocked(r Range) {
+	i, _ := slices.BinarySearchFunc(t.gone, r, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	t.gone = slices.Insert(t.gone, i, r)
+	if len(t.gone) > t.limits.MaxGroups {
+		t.floor = max(t.floor, t.gone[0].Last+1)
+		t.gone = slices.Delete(t.gone, 0, 1)
+	}
+}
+
+// isGoneLocked tells whether the group was given up by Drop.
+func (t *Track) isGoneLocked(seq uint64) bool {
+	return slices.ContainsFunc(t.gone, func(r Range) bool { return r.First <= seq && seq <= r.Last })
+}

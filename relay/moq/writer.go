@@ -1,0 +1,347 @@
+package moq
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Readers are woken at the end of a frame, when so many bytes have come, or so
+// long after the first byte they do not know: not for each packet, which would
+// double the cost of fan-out.
+const (
+	flushBytes = 8 << 10
+	flushDelay = 3 * time.Millisecond
+)
+
+// GroupWriter fills one group of a track. Its methods are for one goroutine,
+// except Abort and Closed. Any error of a write aborts the group, because a
+// group with a hole must never look complete.
+type GroupWriter struct {
+	group  *group
+	closed chan struct{}
+
+	// Owned by the writing goroutine.
+	frame FrameWriter
+	bytes int64 // declared sizes of all frames
+
+	// Guarded by track.mu.
+	frames    int
+	short     bool // the last frame is not complete
+	tail      *piece
+	written   int // valid bytes of tail, of which readers know tail.filled
+	unflushed int // bytes that readers were not woken for
+	timer     *time.Timer
+	armed     bool
+}
+
+// Sequence returns the group's number.
+func (w *GroupWriter) Sequence() uint64 {
+	return w.group.seq
+}
+
+// Closed returns a channel that is closed when the group was aborted: by
+// Abort, because the track ended, or because nobody can get it any more.
+func (w *GroupWriter) Closed() <-chan struct{} {
+	return w.closed
+}
+
+// WriteFrame writes a whole frame. The payload is copied.
+func (w *GroupWriter) WriteFrame(payload []byte) error {
+	p, err := w.begin(uint64(len(payload)), len(payload))
+	if err != nil {
+		return err
+	}
+	copy(p.buf[p.prefix:], payload)
+	return w.commit(p, len(payload))
+}
+
+// NewFrame starts a frame of the given size, as it is said on the wire. Memory
+// is allocated as its bytes arrive. The frame before must be complete; its
+// FrameWriter must not be used any more.
+func (w *GroupWriter) NewFrame(size uint64) (*FrameWriter, error) {
+	p, err := w.begin(size, w.group.track.firstRoom(size))
+	if err != nil {
+		return nil, err
+	}
+	w.frame = FrameWriter{writer: w, piece: p, rest: size, used: p.prefix}
+	if size == 0 {
+		return &w.frame, w.commit(p, 0)
+	}
+	return &w.frame, nil
+}
+
+// Finish closes the group as complete. If its last frame is not, the group is
+// aborted instead and [ErrTruncated] returned.
+func (w *GroupWriter) Finish() error {
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch now := time.Now(); {
+	case w.group.state == finished:
+		return nil
+	case w.group.state == aborted:
+		return w.group.err
+	case w.short:
+		w.group.abortLocked(ErrTruncated, UpstreamReset, now)
+		return ErrTruncated
+	default:
+		w.group.finishLocked(now)
+		return nil
+	}
+}
+
+// Abort closes the group before its end: readers get what is there, and then
+// err. A clean err, or none, becomes [ErrTruncated]. On a closed group it does
+// nothing.
+func (w *GroupWriter) Abort(err error) {
+	if isClean(err) {
+		err = ErrTruncated
+	}
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.group.abortLocked(err, UpstreamReset, time.Now())
+}
+
+// begin starts a frame with a piece that has room for so many of its bytes.
+func (w *GroupWriter) begin(size uint64, room int) (*piece, error) {
+	if err := w.checkLimits(size); err != nil {
+		w.Abort(err)
+		return nil, err
+	}
+	if err := w.reserve(varintLen(size) + room); err != nil {
+		return nil, err
+	}
+	p := newFirstPiece(size, room, time.Now())
+
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.short {
+		w.group.abortLocked(ErrTruncated, UpstreamReset, p.arrived)
+	}
+	if err := w.writableLocked(); err != nil {
+		return nil, err
+	}
+	w.appendLocked(p)
+	w.written, w.short = p.prefix, true
+	w.frames++
+	w.bytes += int64(size)
+	return p, nil
+}
+
+func (w *GroupWriter) checkLimits(size uint64) error {
+	limits := w.group.track.limits
+	switch {
+	case size > uint64(limits.MaxFrameSize):
+		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a frame of %d bytes is above the limit of %d", size, limits.MaxFrameSize)}
+	case int64(size) > limits.MaxGroupBytes-w.bytes:
+		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a group is above the limit of %d bytes", limits.MaxGroupBytes)}
+	case w.frames >= limits.MaxGroupFrames:
+		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a group is above the limit of %d frames", limits.MaxGroupFrames)}
+	}
+	return nil
+}
+
+// reserve charges the budget for a piece of so many bytes.
+func (w *GroupWriter) reserve(bytes int) error {
+	err := w.group.track.budget.reserve(w.group, int64(bytes)+pieceOverhead)
+	if err != nil {
+		w.abortFor(err, Memory)
+	}
+	return err
+}
+
+func (w *GroupWriter) abortFor(err error, reason DropReason) {
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.group.abortLocked(err, reason, time.Now())
+}
+
+// writableLocked returns why the group takes no more bytes, or nil.
+func (w *GroupWriter) writableLocked() error {
+	switch w.group.state {
+	case finished:
+		return ErrEnded
+	case aborted:
+		return w.group.err
+	default:
+		return nil
+	}
+}
+
+// appendLocked puts p, of which no byte is valid yet, behind the last piece.
+func (w *GroupWriter) appendLocked(p *piece) {
+	w.tail.next.Store(p)
+	w.tail, w.written = p, 0
+}
+
+// commit makes n further bytes of p valid and wakes readers if it is time.
+func (w *GroupWriter) commit(p *piece, n int) error {
+	t := w.group.track
+	t.mu.Lock()
+	if err := w.writableLocked(); err != nil {
+		t.mu.Unlock()
+		return err
+	}
+	w.written += n
+	w.unflushed += n
+	isFull := w.written == len(p.buf)
+	if isFull && p.last {
+		w.short = false
+		t.proven.Store(max(t.proven.Load(), p.size))
+	}
+	var wake chan struct{}
+	switch {
+	case isFull || w.unflushed >= flushBytes:
+		w.revealLocked(p.arrived)
+		wake, w.group.wake = w.group.wake, nil
+	case !w.armed:
+		w.armLocked()
+	}
+	t.mu.Unlock()
+	if wake != nil {
+		close(wake)
+	}
+	return nil
+}
+
+// revealLocked lets readers take all valid bytes.
+func (w *GroupWriter) revealLocked(now time.Time) {
+	w.disarmLocked()
+	w.unflushed = 0
+	n := int64(w.written) - w.tail.filled.Load()
+	if n == 0 || w.short && w.written == w.tail.prefix {
+		return // no byte of payload to show
+	}
+	g := w.group
+	w.tail.filled.Store(int64(w.written))
+	g.published.Add(n)
+	g.track.reachedLocked(Location{g.seq, uint64(w.frames - 1)})
+	if !g.shown {
+		g.track.showLocked(g, now)
+	}
+	g.track.publishedLocked(n)
+}
+
+func (w *GroupWriter) armLocked() {
+	w.armed = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(flushDelay, w.flush)
+	} else {
+		w.timer.Reset(flushDelay)
+	}
+}
+
+func (w *GroupWriter) disarmLocked() {
+	if w.armed {
+		w.armed = false
+		w.timer.Stop()
+	}
+}
+
+// flush is called by the timer.
+func (w *GroupWriter) flush() {
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.armed {
+		w.revealLocked(time.Now())
+		w.group.wakeLocked()
+	}
+}
+
+// FrameWriter takes the payload of one frame. See [GroupWriter.NewFrame].
+type FrameWriter struct {
+	writer *GroupWriter
+	piece  *piece
+	used   int    // bytes of piece
+	rest   uint64 // bytes of the payload to come
+}
+
+// ReadFrom reads the rest of the payload from r, and no more, straight into the
+// buffer that readers share. If r ends before, it returns
+// [io.ErrUnexpectedEOF].
+func (f *FrameWriter) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	for empty := 0; f.rest > 0; {
+		buf, err := f.room()
+		if err != nil {
+			return total, err
+		}
+		n, readErr := r.Read(buf)
+		total += int64(n)
+		if err := f.commit(n); err != nil {
+			return total, err
+		}
+		if n > 0 {
+			empty = 0
+		} else if empty++; empty == 100 && readErr == nil {
+			readErr = io.ErrNoProgress
+		}
+		if readErr == io.EOF && f.rest > 0 {
+			return total, io.ErrUnexpectedEOF
+		}
+		if readErr != nil && f.rest > 0 {
+			return total, readErr
+		}
+	}
+	return total, nil
+}
+
+// Write copies p behind what was written. More than the declared size is an
+// error that aborts the group.
+func (f *FrameWriter) Write(p []byte) (int, error) {
+	if uint64(len(p)) > f.rest {
+		err := &EndError{Reason: Malformed, Detail: "a frame is longer than its size"}
+		f.writer.Abort(err)
+		return 0, err
+	}
+	total := 0
+	for total < len(p) {
+		buf, err := f.room()
+		if err != nil {
+			return total, err
+		}
+		n := copy(buf, p[total:])
+		if err := f.commit(n); err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// room returns a buffer for what comes next of the payload, never empty.
+func (f *FrameWriter) room() ([]byte, error) {
+	if f.used < len(f.piece.buf) {
+		return f.piece.buf[f.used:], nil
+	}
+	w, received := f.writer, f.piece.size-f.rest
+	size := min(f.rest, max(minNextPiece, min(received, maxNextPiece)))
+	if err := w.reserve(int(size)); err != nil {
+		return nil, err
+	}
+	p := f.piece.nextPiece(int(size), size == f.rest)
+
+	t := w.group.track
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := w.writableLocked(); err != nil {
+		return nil, err
+	}
+	w.appendLocked(p)
+	f.piece, f.used = p, 0
+	return p.buf, nil
+}
+
+func (f *FrameWriter) commit(n int) error {
+	f.used += n
+	f.rest -= uint64(n)
+	if n == 0 {
+		return nil
+	}
+	return f.writer.commit(f.piece, n)
+}

@@ -1,0 +1,146 @@
+// Package origin is the table of what is announced where. Sessions announce
+// into it what their peers offer, route subscriptions by it, and watch it to
+// tell their peers; the cluster does the same for other nodes. It knows paths
+// and routes, no protocol and no connection.
+//
+// Both kinds of announcement live in one name space: a track by its exact path,
+// a broadcast as the prefix of its tracks. One path may be announced by many
+// sources at once; each announcement stands until its own [Registration]
+// withdraws it, whatever the others do.
+//
+// What always holds: no caller's function is called under the table's lock; a
+// slow [Watch] holds no more than what is announced and what it was told; and it
+// never hears of a path twice without hearing of its end in between.
+package origin
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+)
+
+// Bounds of one announcement.
+const (
+	MaxPathParts = 33   // parts of a path
+	MaxPathBytes = 4096 // bytes of all its parts
+	MaxHops      = 32   // nodes on the way to its source
+)
+
+// ErrLoop is why an announcement is refused that has been here before.
+var ErrLoop = errors.New("route loops")
+
+// Kind tells what an announced path names.
+type Kind uint8
+
+// The kinds of announcement.
+const (
+	Track     Kind = iota // one track, by its exact path
+	Broadcast             // all tracks below the path
+)
+
+// String returns "track" or "broadcast".
+func (k Kind) String() string {
+	if k == Broadcast {
+		return "broadcast"
+	}
+	return "track"
+}
+
+// Class tells who announces.
+type Class uint8
+
+// The classes of sources.
+const (
+	Local  Class = iota // this process
+	Client              // a session of a publisher
+	Peer                // a session of another node
+)
+
+// String returns "local", "client" or "peer".
+func (c Class) String() string {
+	switch c {
+	case Local:
+		return "local"
+	case Client:
+		return "client"
+	default:
+		return "peer"
+	}
+}
+
+// Source gives access to what it announced. Track returns at once with the live
+// track of a path, subscribed upstream or about to be, the same one for all who
+// ask while it lives. Its errors are those of package moq.
+type Source interface {
+	Track(path moq.Path) (*moq.Track, error)
+}
+
+// Announcement says that a track or a broadcast is reachable through a source.
+type Announcement struct {
+	Path   moq.Path
+	Kind   Kind
+	Class  Class
+	Source Source
+	Node   string   // name of the node behind a peer's session, else ""
+	Hops   []string // nodes it came through, the publisher's first
+	Cost   uint64   // of the way, comparable among announcements with as many hops
+}
+
+func (a Announcement) validate(node string) error {
+	switch {
+	case a.Path.Len() > MaxPathParts:
+		return fmt.Errorf("path of %d parts, at most %d are allowed: %w", a.Path.Len(), MaxPathParts, moq.ErrMalformed)
+	case a.Path.Size() > MaxPathBytes:
+		return fmt.Errorf("path of %d bytes, at most %d are allowed: %w", a.Path.Size(), MaxPathBytes, moq.ErrMalformed)
+	case len(a.Hops) > MaxHops:
+		return fmt.Errorf("route of %d hops, at most %d are allowed: %w", len(a.Hops), MaxHops, moq.ErrOverloaded)
+	case node != "" && slices.Contains(a.Hops, node):
+		return fmt.Errorf("%w through this node %q", ErrLoop, node)
+	}
+	for i, hop := range a.Hops {
+		if slices.Contains(a.Hops[:i], hop) {
+			return fmt.Errorf("%w through %q", ErrLoop, hop)
+		}
+	}
+	return nil
+}
+
+// Registration is an announcement that stands in a table.
+type Registration struct {
+	table        *Table
+	announcement Announcement
+	number       uint64 // counts up over the table
+	withdrawn    bool   // guarded by table.mu
+}
+
+// Announcement returns what was announced.
+func (r *Registration) Announcement() Announcement {
+	return r.announcement
+}
+
+// Withdraw takes the announcement back. Others of the same path stay. Further
+// calls do nothing.
+func (r *Registration) Withdraw() {
+	r.table.withdraw(r)
+}
+
+// compareRoutes puts the better of two routes first: what is published here
+// before what other nodes have, then the shorter, then the newer one.
+func compareRoutes(a, b *Registration) int {
+	return cmp.Or(
+		cmp.Compare(distance(a), distance(b)),
+		cmp.Compare(len(a.announcement.Hops), len(b.announcement.Hops)),
+		cmp.Compare(a.announcement.Cost, b.announcement.Cost),
+		cmp.Compare(b.number, a.number),
+	)
+}
+
+func distance(r *Registration) int {
+	if r.announcement.Class == Peer {
+		return 1
+	}
+	return 0
+}

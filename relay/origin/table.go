@@ -1,0 +1,238 @@
+package origin
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+)
+
+// Config is what a table is made with. The zero value suits a client.
+type Config struct {
+	Node             string // our name; announcements that came through it are refused. "": not checked
+	MaxAnnouncements int    // 0: no limit
+}
+
+// Table holds announcements. Its methods are for any goroutine.
+type Table struct {
+	config Config
+
+	mu    sync.Mutex
+	nodes map[moq.Path]*node // the root, and all that are not empty or above such
+	count int                // announcements that stand
+	last  uint64             // number of the last registration
+}
+
+// node is a path that something is announced or watched at or below.
+type node struct {
+	path     moq.Path
+	parent   *node // nil at the root
+	children map[*node]struct{}
+	routes   [2][]*Registration // by kind, the best first; replaced, never changed
+	watches  map[*Watch]struct{}
+}
+
+// NewTable returns an empty table that checks no node name and has no limit.
+func NewTable() *Table {
+	return New(Config{})
+}
+
+// New returns an empty table.
+func New(c Config) *Table {
+	return &Table{config: c, nodes: map[moq.Path]*node{{}: {}}}
+}
+
+// Announce adds an announcement. It is refused if it loops, with [ErrLoop], or
+// if it is out of bounds.
+func (t *Table) Announce(a Announcement) (*Registration, error) {
+	if err := a.validate(t.config.Node); err != nil {
+		return nil, fmt.Errorf("announce %q: %w", a.Path, err)
+	}
+	a.Hops = slices.Clone(a.Hops)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.config.MaxAnnouncements > 0 && t.count >= t.config.MaxAnnouncements {
+		return nil, fmt.Errorf("announce %q: %d are announced already: %w", a.Path, t.count, moq.ErrOverloaded)
+	}
+	t.count++
+	t.last++
+	r := &Registration{table: t, announcement: a, number: t.last}
+	n := t.nodeLocked(a.Path)
+	routes := n.routes[a.Kind]
+	i, _ := slices.BinarySearchFunc(routes, r, compareRoutes)
+	n.routes[a.Kind] = slices.Insert(slices.Clone(routes), i, r)
+	n.changedLocked(a.Kind)
+	return r, nil
+}
+
+func (t *Table) withdraw(r *Registration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.withdrawn {
+		return
+	}
+	r.withdrawn = true
+	t.count--
+	kind := r.announcement.Kind
+	n := t.nodes[r.announcement.Path]
+	n.routes[kind] = slices.DeleteFunc(slices.Clone(n.routes[kind]), func(o *Registration) bool { return o == r })
+	n.changedLocked(kind)
+	t.pruneLocked(n)
+}
+
+// Route returns the best announcement for a track that ok accepts: one of
+// exactly this path, else one of the longest broadcast above it. A nil ok
+// accepts all.
+func (t *Table) Route(path moq.Path, ok func(Announcement) bool) (Announcement, bool) {
+	for _, r := range t.routes(path) {
+		if ok == nil || ok(r.announcement) {
+			return r.announcement, true
+		}
+	}
+	return Announcement{}, false
+}
+
+// Track returns the live track of a path, from the best route that ok accepts
+// and whose source has it, and that route. If none has, the error is that of
+// the best, or [moq.ErrNotFound].
+func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, Announcement, error) {
+	best := error(moq.ErrNotFound)
+	tried := false
+	for _, r := range t.routes(path) {
+		if ok != nil && !ok(r.announcement) {
+			continue
+		}
+		track, err := r.announcement.Source.Track(path)
+		if err == nil {
+			return track, r.announcement, nil
+		}
+		if !tried {
+			tried, best = true, err
+		}
+	}
+	return nil, Announcement{}, fmt.Errorf("track %q: %w", path, best)
+}
+
+// routes returns all routes to a track, the best first.
+func (t *Table) routes(path moq.Path) []*Registration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var above [][]*Registration
+	for prefix := range path.Prefixes() {
+		n := t.nodes[prefix]
+		if n == nil {
+			break
+		}
+		kind := Broadcast
+		if prefix == path {
+			kind = Track
+		}
+		if len(n.routes[kind]) > 0 {
+			above = append(above, n.routes[kind])
+		}
+	}
+	if len(above) == 1 {
+		return above[0]
+	}
+	slices.Reverse(above)
+	return slices.Concat(above...)
+}
+
+// Snapshot returns all announcements, sorted by path, the best route of each
+// first.
+func (t *Table) Snapshot() []Announcement {
+	t.mu.Lock()
+	all := make([]Announcement, 0, t.count)
+	for _, n := range t.nodes {
+		for _, routes := range n.routes {
+			for _, r := range routes {
+				all = append(all, r.announcement)
+			}
+		}
+	}
+	t.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b Announcement) int {
+		return slices.Compare(a.Path.Parts(), b.Path.Parts())
+	})
+	return all
+}
+
+// Len returns how many announcements stand.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count
+}
+
+// nodeLocked returns the node of a path, which it makes if there is none.
+func (t *Table) nodeLocked(path moq.Path) *node {
+	if n := t.nodes[path]; n != nil {
+		return n
+	}
+	var parent *node
+	for prefix := range path.Prefixes() {
+		n := t.nodes[prefix]
+		if n == nil {
+			n = &node{path: prefix, parent: parent}
+			t.nodes[prefix] = n
+			if parent.children == nil {
+				parent.children = make(map[*node]struct{})
+			}
+			parent.children[n] = struct{}{}
+		}
+		parent = n
+	}
+	return parent
+}
+
+// pruneLocked removes a node, and those above it, that nothing is at or below.
+func (t *Table) pruneLocked(n *node) {
+	for n.parent != nil && len(n.children) == 0 && len(n.watches) == 0 && len(n.routes[Track]) == 0 && len(n.routes[Broadcast]) == 0 {
+		delete(t.nodes, n.path)
+		delete(n.parent.children, n)
+		n = n.parent
+	}
+}
+
+// changedLocked tells all who watch the path that its routes are others now.
+func (n *node) changedLocked(kind Kind) {
+	for up := n; up != nil; up = up.parent {
+		for w := range up.watches {
+			w.changedLocked(n, kind)
+		}
+	}
+}
+
+// announcedLocked returns the nodes at and below n where something of a kind is
+// announced, in the order in which that was last done.
+func (n *node) announcedLocked() []subject {
+	var all []subject
+	n.collectLocked(&all)
+	slices.SortFunc(all, func(a, b subject) int {
+		return cmp.Compare(newest(a.routes()), newest(b.routes()))
+	})
+	return all
+}
+
+func (n *node) collectLocked(all *[]subject) {
+	for kind, routes := range n.routes {
+		if len(routes) > 0 {
+			*all = append(*all, subject{n, Kind(kind)})
+		}
+	}
+	for child := range n.children {
+		child.collectLocked(all)
+	}
+}
+
+// newest returns the highest number of the routes.
+func newest(routes []*Registration) uint64 {
+	var number uint64
+	for _, r := range routes {
+		number = max(number, r.number)
+	}
+	return number
+}
