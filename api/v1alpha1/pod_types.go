@@ -53,7 +53,7 @@ type PodSettings struct {
 	// --max-sessions=2000.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^--[a-z]'))",message="extraArgs: want one flag per item, such as --max-sessions=2000"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(a, a.matches('^--(bind|private-bind|tls-cert|tls-key|tls-root|cluster-root|cluster-node|region|drain-timeout)(=|$)'))",message="extraArgs: --bind, --private-bind, --tls-cert, --tls-key, --tls-root, --cluster-root, --cluster-node, --region and --drain-timeout are the operator's: use the fields of the spec"

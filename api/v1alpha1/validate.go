@@ -259,7 +259,7 @@ func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
 }
 
 func validateArgs(args []string, path *field.Path) field.ErrorList {
-	errs := atMost(path, len(args), 64)
+	errs := atMost(path, len(args), 32)
 	for i, a := range args {
 		errs = append(errs, maxLength(path.Index(i), a, 512)...)
 		if !flagPattern.MatchString(a) {
