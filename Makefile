@@ -62,7 +62,7 @@ peers: ## build the relays and clients of others that we must work with (needs c
 
 .PHONY: interop
 interop: ## run our relay and client against theirs; says which of them are not there
-	@go test -count=1 -timeout 40m -v ./hack/interop
+	@go test -count=1 -timeout 40m -parallel 4 -v ./hack/interop
 
 .PHONY: bench
 bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given

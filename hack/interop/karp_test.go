@@ -1,0 +1,101 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const karp07 = "moq-karp-0.7.1"
+
+// clip is the sample of this repository.
+var clip = filepath.Join("..", "..", "cmd", "moq", "internal", "clip", "clip.mp4")
+
+// TestKarp: video published by moq-karp, through our relay and through theirs,
+// comes out of our client sample for sample. Of the sound karp itself drops
+// frames that come together, so that only the picture is compared.
+func TestKarp(t *testing.T) {
+	needPeers(t)
+	for _, r := range []struct {
+		name, relay, in, out string
+	}{
+		{"through ours, h3", ours, "https", "https"},
+		{"through ours, raw QUIC", ours, "moqf", "moqf"},
+		{"through 0.6.8, h3", relay068, "https", "https"},
+		{"through 0.6.19, raw QUIC", relay619, "moqf", "moqf"},
+	} {
+		t.Run(r.name, func(t *testing.T) { t.Parallel(); runKarp(t, r.relay, r.in, r.out) })
+	}
+}
+
+func runKarp(t *testing.T, kind, in, out string) {
+	t.Helper()
+	var got movie
+	board.add(t, func() string { return fmt.Sprintf("%d video samples", len(got.of("vide"))) })
+	needPrograms(t, kind, karp07)
+	certs := newPKI(t)
+	relay := startRelay(t, kind, certs, node{})
+	published := readMovie(t, clip).loop(8)
+
+	pub := start(t, "karp", peer(t, karp07), "--bind", "127.0.0.1:0", "--tls-root", certs.ca,
+		"--url", relay.url(in), "--path", "demo", "--path", "karp", "publish")
+	go feed(pub, published) // ends when karp ends, at the latest
+	name := announced(t, relay, out, "demo/karp", patience(karp07, kind))
+
+	file := filepath.Join(t.TempDir(), "out.mp4")
+	sub := start(t, "our sub", our(t, "moq"), "sub", relay.url(out), "--name", name, "--tls-root", certs.ca, "-o", file, "--duration", "6s")
+	sub.wantEnd(t, 20*time.Second)
+	if code := sub.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Fatalf("our sub exits with %d, want 0", code)
+	}
+	got = readMovie(t, file)
+	wantSamples(t, published, got, "vide", 90) // 3 s at 30 per second
+	if len(got.of("soun")) == 0 {
+		t.Error("no sound")
+	}
+	relay.wantQuiet(t)
+}
+
+// feed writes a movie to a program as a live source does: a sample in each
+// fragment, at its time.
+func feed(p *process, m movie) {
+	defer p.stdin.Close()
+	begin := time.Now()
+	if _, err := p.stdin.Write(m.header); err != nil {
+		return // it has ended
+	}
+	for i, s := range m.samples {
+		select {
+		case <-time.After(m.at(s) - time.Since(begin)):
+		case <-p.done:
+			return
+		}
+		if _, err := p.stdin.Write(s.single(uint32(i + 1))); err != nil {
+			return
+		}
+	}
+}
+
+// announced waits until our client sees a broadcast below prefix at the relay,
+// and returns its name.
+func announced(t *testing.T, r *relay, scheme, prefix string, within time.Duration) string {
+	t.Helper()
+	list := start(t, "our announced", our(t, "moq"), "announced", r.url(scheme), prefix, "--json", "--tls-root", r.pki.ca)
+	var name string
+	ok := list.stdout.scan(0, within, func(line line) bool {
+		var event struct{ Name string }
+		if err := json.Unmarshal([]byte(line.text), &event); err != nil {
+			t.Errorf("announced prints %q: %v", line.text, err)
+		}
+		name = strings.TrimSuffix(event.Name, "/catalog.json")
+		return strings.HasPrefix(name, prefix)
+	})
+	if !ok {
+		t.Fatalf("nothing is announced below %s within %v", prefix, within)
+	}
+	list.kill(t)
+	return name
+}
