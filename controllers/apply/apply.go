@@ -1,0 +1,109 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// FieldManager owns every field that the operator applies.
+const FieldManager = "moqrelay-operator"
+
+// Configuration is the desired state of one object: any of client-go's
+// generated apply configurations.
+type Configuration interface {
+	runtime.ApplyConfiguration
+	GetAPIVersion() *string
+	GetKind() *string
+	GetName() *string
+	GetNamespace() *string
+}
+
+// Applier writes objects.
+type Applier struct {
+	client client.Client
+	live   client.Reader
+}
+
+// New returns an Applier that writes with c. It asks live, which must not read
+// from a cache, about objects that an inventory does not show.
+func New(c client.Client, live client.Reader) *Applier {
+	return &Applier{client: c, live: live}
+}
+
+// ForeignError says that a wanted name is taken.
+type ForeignError struct {
+	Kind, Name string
+}
+
+// Error says what is taken and what to do.
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("%s %q exists and is not the operator's: delete it, or give the RelayCluster or the region another name", e.Kind, e.Name)
+}
+
+// Apply makes the object as desired, in the namespace of the inventory's owner.
+func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configuration) error {
+	gv, err := schema.ParseGroupVersion(*desired.GetAPIVersion())
+	if err != nil {
+		return err
+	}
+	gvk := gv.WithKind(*desired.GetKind())
+	name := *desired.GetName()
+	k := key{kind: gvk.GroupKind(), name: name}
+	if _, ours := inv.objects[k]; !ours {
+		if err := a.refuseForeign(ctx, inv.owner, gvk, name); err != nil {
+			return err
+		}
+	}
+	if err := a.client.Apply(ctx, desired, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply %s %q: %w", gvk.Kind, name, err)
+	}
+	inv.applied[k] = true
+	return nil
+}
+
+// refuseForeign fails if the object exists and another than the owner controls
+// it. That the inventory does not show an object says little: it may have lost
+// its labels, or never have had them.
+func (a *Applier) refuseForeign(ctx context.Context, owner client.Object, gvk schema.GroupVersionKind, name string) error {
+	found := &metav1.PartialObjectMetadata{}
+	found.SetGroupVersionKind(gvk)
+	err := a.live.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, found)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("get %s %q: %w", gvk.Kind, name, err)
+	case !metav1.IsControlledBy(found, owner):
+		return &ForeignError{Kind: gvk.Kind, Name: name}
+	default:
+		return nil
+	}
+}
+
+// Prune deletes what belonged to the owner and has not been applied since the
+// inventory was taken. It returns the names of what it deleted.
+func (a *Applier) Prune(ctx context.Context, inv *Inventory) ([]string, error) {
+	var deleted []string
+	for k, o := range inv.objects {
+		if inv.applied[k] || o.GetDeletionTimestamp() != nil {
+			continue
+		}
+		uid := o.GetUID()
+		err := a.client.Delete(ctx, o, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		// A conflict is an object made anew under the old name: not the one seen.
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			continue
+		}
+		if err != nil {
+			return deleted, fmt.Errorf("delete %s %q: %w", k.kind.Kind, k.name, err)
+		}
+		deleted = append(deleted, k.kind.Kind+"/"+k.name)
+	}
+	return deleted, nil
+}
