@@ -39,7 +39,7 @@ type dialer struct {
 // it is one of these.
 func (e *Endpoint) Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
 	t := newTimeouts(c.IdleTimeout, c.KeepAlive, c.HandshakeTimeout)
-	d := &dialer{quic: e.quic, config: e.quicConfig(c.Limits, t), budget: e.budget}
+	d := &dialer{quic: e.quic, config: dialConfig(e.quicConfig(c.Limits, t), t), budget: e.budget}
 	conn, err := d.dial(ctx, addr, c, t.handshake)
 	if err != nil {
 		select {
@@ -71,7 +71,7 @@ func Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
 	released := make(chan struct{})
 	d := &dialer{
 		quic:     &quic.Transport{Conn: pc, ConnectionIDLength: connIDLength},
-		config:   c.Limits.quicConfig(t),
+		config:   dialConfig(c.Limits.quicConfig(t), t),
 		released: released,
 	}
 	release := func() {
@@ -88,6 +88,12 @@ func Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
 	}
 	context.AfterFunc(quicConnOf(conn).Context(), release)
 	return conn, nil
+}
+
+// dialConfig leaves it to the dial's own timeout to give up on a silent peer.
+func dialConfig(c *quic.Config, t timeouts) *quic.Config {
+	c.HandshakeIdleTimeout = t.handshake
+	return c
 }
 
 func quicConnOf(c Conn) *quic.Conn {
