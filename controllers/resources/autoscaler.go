@@ -1,0 +1,53 @@
+package resources
+
+import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	autoscalingv2ac "k8s.io/client-go/applyconfigurations/autoscaling/v2"
+)
+
+// Autoscaler returns what chooses the replicas of an autoscaled set.
+func Autoscaler(s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyConfiguration {
+	a := s.Autoscaling
+	spec := autoscalingv2ac.HorizontalPodAutoscalerSpec().
+		WithScaleTargetRef(autoscalingv2ac.CrossVersionObjectReference().
+			WithAPIVersion("apps/v1").WithKind("StatefulSet").WithName(s.Name())).
+		WithMinReplicas(a.MinReplicas).
+		WithMaxReplicas(a.MaxReplicas).
+		WithBehavior(behavior(a.Behavior))
+	if a.CPUUtilization != nil {
+		spec.WithMetrics(autoscalingv2ac.MetricSpec().
+			WithType(autoscalingv2.ResourceMetricSourceType).
+			WithResource(autoscalingv2ac.ResourceMetricSource().
+				WithName(corev1.ResourceCPU).
+				WithTarget(autoscalingv2ac.MetricTarget().
+					WithType(autoscalingv2.UtilizationMetricType).
+					WithAverageUtilization(*a.CPUUtilization))))
+	}
+	return autoscalingv2ac.HorizontalPodAutoscaler(s.Name(), s.Cluster.Namespace).
+		WithLabels(s.labels()).
+		WithOwnerReferences(owner(s.Cluster)).
+		WithSpec(spec)
+}
+
+// behavior completes what a user asks for, direction by direction. Growing is
+// quick, because viewers come all at once; shrinking is slow, because each relay
+// that goes moves all its viewers.
+func behavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior) *autoscalingv2ac.HorizontalPodAutoscalerBehaviorApplyConfiguration {
+	policy := func(kind autoscalingv2.HPAScalingPolicyType, value, seconds int32) *autoscalingv2ac.HPAScalingPolicyApplyConfiguration {
+		return autoscalingv2ac.HPAScalingPolicy().WithType(kind).WithValue(value).WithPeriodSeconds(seconds)
+	}
+	up := autoscalingv2ac.HPAScalingRules().
+		WithStabilizationWindowSeconds(0).
+		WithPolicies(policy(autoscalingv2.PercentScalingPolicy, 100, 15))
+	down := autoscalingv2ac.HPAScalingRules().
+		WithStabilizationWindowSeconds(900).
+		WithPolicies(policy(autoscalingv2.PodsScalingPolicy, 1, 300))
+	if b != nil && b.ScaleUp != nil {
+		up = as[autoscalingv2ac.HPAScalingRulesApplyConfiguration](b.ScaleUp)
+	}
+	if b != nil && b.ScaleDown != nil {
+		down = as[autoscalingv2ac.HPAScalingRulesApplyConfiguration](b.ScaleDown)
+	}
+	return autoscalingv2ac.HorizontalPodAutoscalerBehavior().WithScaleUp(up).WithScaleDown(down)
+}

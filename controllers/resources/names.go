@@ -1,0 +1,123 @@
+package resources
+
+import (
+	"fmt"
+
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+)
+
+// Labels of all objects of a cluster.
+const (
+	LabelCluster = "moqrelay.io/cluster"
+	LabelRole    = "moqrelay.io/role"   // root or region
+	LabelRegion  = "moqrelay.io/region" // absent on the root
+
+	labelName      = "app.kubernetes.io/name"
+	labelInstance  = "app.kubernetes.io/instance"
+	labelComponent = "app.kubernetes.io/component"
+	labelPartOf    = "app.kubernetes.io/part-of"
+	labelManagedBy = "app.kubernetes.io/managed-by"
+
+	appRelay    = "moq-relay"
+	appOperator = "moq-operator"
+	appProject  = "moqrelay"
+)
+
+// Names of the relay's container and of what is mounted into it.
+const (
+	Container = "relay"
+	volumeTLS = "tls"
+)
+
+// AuthorityName returns the name of the Secret with the cluster's authority.
+func AuthorityName(cluster string) string { return cluster + "-ca" }
+
+// TrustName returns the name of the ConfigMap with the authorities to trust.
+func TrustName(cluster string) string { return cluster + "-trust" }
+
+// PolicyName returns the name of the cluster's NetworkPolicy.
+func PolicyName(cluster string) string { return cluster + "-relays" }
+
+// Name returns the name of the set's StatefulSet, client Service, autoscaler
+// and disruption budget.
+func (s Set) Name() string { return s.Cluster.Name + "-" + s.Key() }
+
+// NodesName returns the name of the set's headless Service.
+func (s Set) NodesName() string { return s.Name() + "-nodes" }
+
+// CertificateName returns the name of the Secret with the set's certificate.
+func (s Set) CertificateName() string { return s.Name() + "-tls" }
+
+// PodName returns the name of a pod of the set.
+func (s Set) PodName(ordinal int) string { return fmt.Sprintf("%s-%d", s.Name(), ordinal) }
+
+// Host returns how the other nodes dial a pod of the set. The short form
+// resolves whatever the domain of the Kubernetes cluster is.
+func (s Set) Host(ordinal int) string { return s.host(s.PodName(ordinal)) }
+
+func (s Set) host(pod string) string {
+	return fmt.Sprintf("%s.%s.%s.svc:%d", pod, s.NodesName(), s.Cluster.Namespace, PortRelay)
+}
+
+// CertificateNames returns the names that the set's certificate is good for:
+// every pod that the set will ever have, its Services, this machine, and the
+// public hostnames if no public certificate answers for them.
+func (s Set) CertificateNames() []string {
+	namespace := s.Cluster.Namespace
+	nodes := s.NodesName() + "." + namespace + ".svc"
+	client := s.Name() + "." + namespace
+	names := []string{"*." + nodes, nodes, client + ".svc", client, s.Name(), "localhost", "127.0.0.1", "::1"}
+	if s.Cluster.Spec.TLS.Public == nil {
+		names = append(names, s.Exposure.Hostnames...)
+	}
+	return names
+}
+
+// clusterLabels returns the labels of everything that belongs to a cluster.
+func clusterLabels(cluster string) map[string]string {
+	return map[string]string{
+		labelName:      appRelay,
+		labelInstance:  cluster,
+		labelPartOf:    appProject,
+		labelManagedBy: appOperator,
+		LabelCluster:   cluster,
+	}
+}
+
+// labels returns the labels of everything that belongs to the set.
+func (s Set) labels() map[string]string {
+	labels := clusterLabels(s.Cluster.Name)
+	labels[labelComponent] = string(s.Role)
+	labels[LabelRole] = string(s.Role)
+	if s.Role == RoleRegion {
+		labels[LabelRegion] = s.Region
+	}
+	return labels
+}
+
+// selector returns the labels that choose the pods of the set. A StatefulSet
+// keeps its selector for life, so this can never change.
+func (s Set) selector() map[string]string {
+	selector := map[string]string{LabelCluster: s.Cluster.Name, LabelRole: string(s.Role)}
+	if s.Role == RoleRegion {
+		selector[LabelRegion] = s.Region
+	}
+	return selector
+}
+
+func (s Set) labelSelector() *metav1ac.LabelSelectorApplyConfiguration {
+	return metav1ac.LabelSelector().WithMatchLabels(s.selector())
+}
+
+// owner makes an object go with its cluster.
+func owner(c *v1alpha1.RelayCluster) *metav1ac.OwnerReferenceApplyConfiguration {
+	return metav1ac.OwnerReference().
+		WithAPIVersion(v1alpha1.GroupVersion.String()).
+		WithKind(v1alpha1.Kind).
+		WithName(c.Name).
+		WithUID(c.UID).
+		WithController(true).
+		WithBlockOwnerDeletion(true)
+}

@@ -1,0 +1,69 @@
+package resources
+
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+)
+
+// Input is all that the objects of a cluster are made from.
+type Input struct {
+	// Cluster has been defaulted and validated.
+	Cluster *v1alpha1.RelayCluster
+	// Image of relays whose spec names none.
+	Image string
+	// OperatorNamespace is where the operator runs; its pods may reach the
+	// private port of relays. Empty for nobody.
+	OperatorNamespace string
+
+	// Authority is the data of the Secret with the cluster's own authority; nil
+	// if the authority is the user's.
+	Authority map[string][]byte
+	// Trust holds the authorities that nodes trust, in PEM.
+	Trust []byte
+	// Certificates are the data of each set's Secret, by the key of the set. A
+	// set without one gets no Secret from here.
+	Certificates map[string]map[string][]byte
+
+	// Partitions say from which ordinal on the pods of a set may be replaced, by
+	// the key of the set; absent, none are.
+	Partitions map[string]int32
+}
+
+// Objects returns everything that a cluster consists of, in the order in which
+// it is to be applied: what pods need stands before the pods.
+func Objects(in Input) []runtime.ApplyConfiguration {
+	objects := ClusterObjects(in)
+	for _, s := range Sets(in.Cluster) {
+		objects = append(objects, SetObjects(in, s)...)
+	}
+	return objects
+}
+
+// ClusterObjects returns what all sets of a cluster share.
+func ClusterObjects(in Input) []runtime.ApplyConfiguration {
+	var objects []runtime.ApplyConfiguration
+	if in.Authority != nil {
+		objects = append(objects, AuthoritySecret(in.Cluster, in.Authority))
+	}
+	if in.Trust != nil {
+		objects = append(objects, TrustConfigMap(in.Cluster, in.Trust))
+	}
+	if in.Cluster.Spec.NetworkPolicy.IsEnabled() {
+		objects = append(objects, NetworkPolicy(in))
+	}
+	return objects
+}
+
+// SetObjects returns what the root or one region consists of.
+func SetObjects(in Input, s Set) []runtime.ApplyConfiguration {
+	var objects []runtime.ApplyConfiguration
+	if data, ok := in.Certificates[s.Key()]; ok {
+		objects = append(objects, CertificateSecret(s, data))
+	}
+	objects = append(objects, NodesService(s), ClientService(s), DisruptionBudget(s), StatefulSet(in, s))
+	if s.Autoscaling != nil {
+		objects = append(objects, Autoscaler(s))
+	}
+	return objects
+}

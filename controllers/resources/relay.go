@@ -1,0 +1,88 @@
+package resources
+
+import (
+	"net"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/config"
+)
+
+// Ports of a relay in a pod. The public one needs no privilege; users reach it
+// through the port of the spec.
+const (
+	PortRelay   = 4443
+	PortPrivate = 9090
+)
+
+// Files of a relay's certificate folder.
+const (
+	FileCert       = "tls.crt"    // internal plane
+	FileKey        = "tls.key"    //
+	FileTrust      = "ca.crt"     // authorities of the internal plane
+	FilePublicCert = "public.crt" // public plane, if there is one
+	FilePublicKey  = "public.key" //
+)
+
+// podDir is the certificate folder in a pod.
+const podDir = "/etc/moq-relay/tls"
+
+// podName is what Kubernetes puts into an argument for the pod's own name.
+const podName = "$(" + envPodName + ")"
+
+// Layout is where a relay listens, where it finds its files, and under which
+// names nodes know each other. It is all that differs between a pod and a
+// process on a laptop.
+type Layout struct {
+	Bind        string   // literal address of UDP and TCP
+	PrivateBind string   // literal address of the private port
+	Dir         string   // certificate folder
+	Node        string   // host:port under which others dial the relay
+	Roots       []string // host:port of every root
+}
+
+// PodLayout returns the layout of the pods of a set.
+func PodLayout(s Set) Layout {
+	root := RootSet(s.Cluster)
+	l := Layout{
+		Bind:        anyAddress(PortRelay),
+		PrivateBind: anyAddress(PortPrivate),
+		Dir:         podDir,
+		Node:        s.host(podName),
+	}
+	for i := range int(root.Replicas) {
+		l.Roots = append(l.Roots, root.Host(i))
+	}
+	return l
+}
+
+func anyAddress(port int) string { return net.JoinHostPort("::", strconv.Itoa(port)) }
+
+// RelayConfig returns the configuration of a relay of the set. It is the one
+// bridge from the spec to the relay.
+func RelayConfig(s Set, l Layout) config.Config {
+	c := config.Default()
+	c.Bind = l.Bind
+	c.PrivateBind = l.PrivateBind
+	// The first certificate goes to clients that ask for no known name: those
+	// are users, nodes ask for nodes.
+	if s.Cluster.Spec.TLS.Public != nil {
+		c.TLSCert = append(c.TLSCert, path.Join(l.Dir, FilePublicCert))
+		c.TLSKey = append(c.TLSKey, path.Join(l.Dir, FilePublicKey))
+	}
+	c.TLSCert = append(c.TLSCert, path.Join(l.Dir, FileCert))
+	c.TLSKey = append(c.TLSKey, path.Join(l.Dir, FileKey))
+	c.TLSRoot = []string{path.Join(l.Dir, FileTrust)}
+	c.ClusterRoot = l.Roots
+	c.ClusterNode = l.Node
+	c.Region = s.Region
+	c.DrainTimeout = time.Duration(s.Cluster.Spec.Drain.GoawaySeconds) * time.Second
+	return c
+}
+
+// Args returns the command line of a relay of the set: its configuration, and
+// then the flags that the user added.
+func Args(s Set, l Layout) []string {
+	return append(RelayConfig(s, l).Args(), s.Pod.ExtraArgs...)
+}

@@ -1,0 +1,38 @@
+package resources
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
+)
+
+// HeldPartition keeps a StatefulSet from replacing any pod. It is a number that
+// no ordinal reaches: with the number of replicas in its place, a set that grows
+// would take the new pods from the revision that is being held back.
+const HeldPartition = 100000
+
+// minReadySeconds is how long a new pod has to be ready before the next one is
+// replaced: time to join the cluster.
+const minReadySeconds = 5
+
+// StatefulSet returns the relays of a set. Its replicas are not in it.
+//
+// The pods are managed in parallel, which can never be changed: in order, a set
+// whose template was broken stays broken after the template is mended.
+func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
+	partition, ok := in.Partitions[s.Key()]
+	if !ok {
+		partition = HeldPartition
+	}
+	return appsv1ac.StatefulSet(s.Name(), s.Cluster.Namespace).
+		WithLabels(s.labels()).
+		WithOwnerReferences(owner(s.Cluster)).
+		WithSpec(appsv1ac.StatefulSetSpec().
+			WithServiceName(s.NodesName()).
+			WithPodManagementPolicy(appsv1.ParallelPodManagement).
+			WithMinReadySeconds(minReadySeconds).
+			WithSelector(s.labelSelector()).
+			WithUpdateStrategy(appsv1ac.StatefulSetUpdateStrategy().
+				WithType(appsv1.RollingUpdateStatefulSetStrategyType).
+				WithRollingUpdate(appsv1ac.RollingUpdateStatefulSetStrategy().WithPartition(partition))).
+			WithTemplate(podTemplate(in, s)))
+}
