@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -150,15 +151,7 @@ func (c Config) BindAddr() netip.AddrPort { return netip.MustParseAddrPort(c.Bin
 // IsRoot reports whether the node introduces others: it was given no root, or
 // is itself among the roots.
 func (c Config) IsRoot() bool {
-	if len(c.ClusterRoot) == 0 {
-		return true
-	}
-	for _, root := range c.ClusterRoot {
-		if root == c.ClusterNode {
-			return true
-		}
-	}
-	return false
+	return len(c.ClusterRoot) == 0 || slices.Contains(c.ClusterRoot, c.ClusterNode)
 }
 
 // SplitHost splits a host or host:port of a cluster flag; the port defaults to
