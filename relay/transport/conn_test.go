@@ -303,7 +303,7 @@ func TestCloseWithError(t *testing.T) {
 				if err := local.CloseWithError(c.code, c.reason); err != nil {
 					n.Error(err)
 				}
-				if took := time.Since(start); took > closeLinger+latency {
+				if took := time.Since(start); took > streamLinger+closeLinger+latency {
 					n.Errorf("close took %v", took)
 				}
 				_ = local.CloseWithError(99, "again: no effect")

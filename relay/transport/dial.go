@@ -92,7 +92,7 @@ func Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
 
 // dialConfig leaves it to the dial's own timeout to give up on a silent peer.
 func dialConfig(c *quic.Config, t timeouts) *quic.Config {
-	c.HandshakeIdleTimeout = t.handshake
+	c.HandshakeIdleTimeout = 2 * t.handshake
 	return c
 }
 

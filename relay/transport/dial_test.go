@@ -322,7 +322,7 @@ func TestEndpointClose(t *testing.T) {
 		if err := n.endpoint.Close(); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(start); took > closeLinger {
+		if took := time.Since(start); took > streamLinger+closeLinger {
 			t.Errorf("close took %v", took)
 		}
 		for _, c := range clients {
