@@ -63,9 +63,9 @@ func (g *group) abortLocked(err error, reason DropReason, now time.Time) {
 	if g.state != open {
 		return
 	}
-	g.writer.revealLocked(now)
 	g.state, g.err = aborted, err
 	close(g.writer.closed)
+	g.writer.revealLocked(now)
 	if !g.shown {
 		g.track.loseLocked(g, reason)
 	}
@@ -75,11 +75,11 @@ func (g *group) abortLocked(err error, reason DropReason, now time.Time) {
 
 // finishLocked closes an open group at its end.
 func (g *group) finishLocked(now time.Time) {
+	g.state = finished
 	g.writer.revealLocked(now)
 	if !g.shown {
 		g.track.showLocked(g, now)
 	}
-	g.state = finished
 	g.wakeLocked()
 	g.track.retireLocked(g, now)
 }
@@ -100,6 +100,8 @@ func (g *group) settleLocked() {
 		return // its last bytes were shown only now, or it went on the way
 	}
 	g.released = true
+	g.start.next.Store(nil) // lets go of the frames even where the group is remembered
+	g.writer.tail, g.writer.written = &g.start, 0
 	delete(g.track.live, g)
 	g.track.budget.release(g)
 }

@@ -38,6 +38,14 @@ func (s *Subscription) checkLocked() {
 	}
 }
 
+// Queued returns how many published bytes the subscription has yet to send, and
+// of how many groups.
+func (s *Subscription) Queued() (bytes int64, groups int) {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.queuedLocked()
+}
+
 // queuedLocked returns how many published bytes the subscription has yet to
 // send, and of how many groups.
 func (s *Subscription) queuedLocked() (bytes int64, groups int) {

@@ -79,6 +79,13 @@ func (r *GroupReader) Next(ctx context.Context) (Chunk, error) {
 	}
 }
 
+// Restart has Next begin again with the first frame, for a subscriber that did
+// not take what it was sent. It is for the goroutine of Next.
+func (r *GroupReader) Restart() {
+	r.piece, r.off, r.taken = &r.group.start, 0, 0
+	r.sent.Store(0)
+}
+
 // NextFrame waits for the next frame to be complete and returns its payload,
 // which must not be changed. The errors are those of Next.
 func (r *GroupReader) NextFrame(ctx context.Context) ([]byte, error) {
