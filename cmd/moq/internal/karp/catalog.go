@@ -32,6 +32,14 @@ type Track struct {
 	MP4 fmp4.Track
 }
 
+// A Catalog is what a broadcast's catalog track says.
+type Catalog struct {
+	// Tracks are its media tracks.
+	Tracks []Track
+	// Start is when timestamp 0 was, by the publisher's clock. Zero if it does not say.
+	Start time.Time
+}
+
 // FromMP4 returns the tracks of a broadcast for those of an MP4. What is neither
 // video nor audio has no place in it and is left out.
 func FromMP4(tracks []fmp4.Track) ([]Track, error) {
@@ -56,9 +64,13 @@ func FromMP4(tracks []fmp4.Track) ([]Track, error) {
 	return out, nil
 }
 
-// The JSON form. The field mp4 is ours, everything else is of moq-karp 0.7.1.
+// The JSON form. The fields mp4 and startMicros are ours, everything else is of
+// moq-karp 0.7.1.
 type (
 	catalogJSON struct {
+		// StartMicros is the UNIX time of timestamp 0, in microseconds.
+		StartMicros int64 `json:"startMicros,omitempty"`
+
 		Video []videoJSON `json:"video,omitempty"`
 		Audio []audioJSON `json:"audio,omitempty"`
 	}
@@ -120,10 +132,13 @@ func (c *codecJSON) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// EncodeCatalog returns the catalog of tracks.
-func EncodeCatalog(tracks []Track) ([]byte, error) {
-	var c catalogJSON
-	for _, t := range tracks {
+// Encode returns the JSON form.
+func (c Catalog) Encode() ([]byte, error) {
+	var out catalogJSON
+	if !c.Start.IsZero() {
+		out.StartMicros = c.Start.UnixMicro()
+	}
+	for _, t := range c.Tracks {
 		track := trackJSON{Name: t.Name, Priority: int8(127 - int(t.Priority))}
 		mp4 := &mp4JSON{
 			Timescale:   t.MP4.Timescale,
@@ -134,12 +149,12 @@ func EncodeCatalog(tracks []Track) ([]byte, error) {
 		f := t.Format
 		switch t.MP4.Kind {
 		case fmp4.Video:
-			c.Video = append(c.Video, videoJSON{
+			out.Video = append(out.Video, videoJSON{
 				Track: track, Codec: codecJSON(f.Codec), Description: hex.EncodeToString(f.Description),
 				Resolution: resolutionJSON{f.Width, f.Height}, Bitrate: f.Bitrate, MP4: mp4,
 			})
 		case fmp4.Audio:
-			c.Audio = append(c.Audio, audioJSON{
+			out.Audio = append(out.Audio, audioJSON{
 				Track: track, Codec: codecJSON(f.Codec),
 				SampleRate: f.SampleRate, ChannelCount: f.Channels, Bitrate: f.Bitrate, MP4: mp4,
 			})
@@ -147,36 +162,43 @@ func EncodeCatalog(tracks []Track) ([]byte, error) {
 			return nil, fmt.Errorf("track %q is neither video nor audio", t.Name)
 		}
 	}
-	return json.Marshal(c)
+	return json.Marshal(out)
 }
 
 // DecodeCatalog reads a catalog, video first. Fields that it does not know are
 // ignored. The tracks' MP4 numbers are different from each other and those of
 // the names where they can be.
-func DecodeCatalog(b []byte) ([]Track, error) {
-	var c catalogJSON
-	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("catalog: %w", err)
+func DecodeCatalog(b []byte) (Catalog, error) {
+	var in catalogJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return Catalog{}, fmt.Errorf("catalog: %w", err)
 	}
-	if n := len(c.Video) + len(c.Audio); n > maxTracks {
-		return nil, fmt.Errorf("catalog: %d tracks, %d are allowed", n, maxTracks)
+	if n := len(in.Video) + len(in.Audio); n > maxTracks {
+		return Catalog{}, fmt.Errorf("catalog: %d tracks, %d are allowed", n, maxTracks)
 	}
 	var tracks []Track
-	for _, v := range c.Video {
+	for _, v := range in.Video {
 		t, err := v.track()
 		if err != nil {
-			return nil, fmt.Errorf("catalog: track %q: %w", v.Track.Name, err)
+			return Catalog{}, fmt.Errorf("catalog: track %q: %w", v.Track.Name, err)
 		}
 		tracks = append(tracks, t)
 	}
-	for _, a := range c.Audio {
+	for _, a := range in.Audio {
 		t, err := a.track()
 		if err != nil {
-			return nil, fmt.Errorf("catalog: track %q: %w", a.Track.Name, err)
+			return Catalog{}, fmt.Errorf("catalog: track %q: %w", a.Track.Name, err)
 		}
 		tracks = append(tracks, t)
 	}
-	return number(tracks)
+	if err := number(tracks); err != nil {
+		return Catalog{}, err
+	}
+	c := Catalog{Tracks: tracks}
+	if in.StartMicros != 0 {
+		c.Start = time.UnixMicro(in.StartMicros)
+	}
+	return c, nil
 }
 
 func (v videoJSON) track() (Track, error) {
@@ -248,12 +270,12 @@ func (j trackJSON) with(f fmp4.Format, t fmp4.Track, mp4 *mp4JSON) (Track, error
 }
 
 // number gives the tracks their numbers in MP4.
-func number(tracks []Track) ([]Track, error) {
+func number(tracks []Track) error {
 	names, taken := map[string]bool{}, map[uint32]bool{}
 	for i := range tracks {
 		t := &tracks[i]
 		if names[t.Name] {
-			return nil, fmt.Errorf("catalog: two tracks are named %q", t.Name)
+			return fmt.Errorf("catalog: two tracks are named %q", t.Name)
 		}
 		names[t.Name] = true
 		for _, prefix := range []string{"video", "audio"} {
@@ -273,5 +295,5 @@ func number(tracks []Track) ([]Track, error) {
 		}
 		t.MP4.ID, taken[next] = next, true
 	}
-	return tracks, nil
+	return nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/clip"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
-	"github.com/moqrelay/moqrelay/relay/moq"
 )
 
 func clipTracks(t testing.TB) []fmp4.Track {
@@ -30,7 +29,7 @@ func TestEncodeCatalog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := EncodeCatalog(tracks)
+	b, err := Catalog{Tracks: tracks}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +68,12 @@ func TestCatalogRoundTrip(t *testing.T) {
 	in := clipTracks(t)
 	in[0].Start, in[1].Delay = 1024, 1500*time.Millisecond
 	in = append(in, fmp4.Track{ID: 3, Timescale: 1, Entry: []byte("\x00\x00\x00\x08text")}) // left out
-	want, err := FromMP4(in)
+	tracks, err := FromMP4(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := EncodeCatalog(want)
+	want := Catalog{Tracks: tracks, Start: time.UnixMicro(1730956818000001)}
+	b, err := want.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCatalogRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tracks (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]fmp4.Track{in[0], in[1]}, []fmp4.Track{got[0].MP4, got[1].MP4}); diff != "" {
+	if diff := cmp.Diff([]fmp4.Track{in[0], in[1]}, []fmp4.Track{got.Tracks[0].MP4, got.Tracks[1].MP4}); diff != "" {
 		t.Errorf("MP4 tracks (-want +got):\n%s", diff)
 	}
 }
@@ -95,10 +95,11 @@ func TestDecodeReferenceCatalog(t *testing.T) {
 	  "description":"014d401effe0","resolution":{"width":640,"height":360}}],
 	 "audio":[{"track":{"name":"audio2","priority":1},"codec":{"aac":{"profile":2}},
 	  "sample_rate":44100,"channel_count":2,"bitrate":126997,"future":{"field":1}}]}`
-	got, err := DecodeCatalog([]byte(catalog))
+	c, err := DecodeCatalog([]byte(catalog))
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := c.Tracks
 	for i := range got {
 		f, err := got[i].MP4.Format()
 		if err != nil {
@@ -135,12 +136,12 @@ func TestCatalogNumbers(t *testing.T) {
 	for _, name := range []string{"commentary", "audio2", "audio02", "audio1"} {
 		entries = append(entries, strings.Replace(audio, "NAME", name, 1))
 	}
-	tracks, err := DecodeCatalog([]byte(`{"audio":[` + strings.Join(entries, ",") + `]}`))
+	c, err := DecodeCatalog([]byte(`{"audio":[` + strings.Join(entries, ",") + `]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []uint32
-	for _, track := range tracks {
+	for _, track := range c.Tracks {
 		got = append(got, track.MP4.ID)
 	}
 	if diff := cmp.Diff([]uint32{3, 2, 4, 1}, got); diff != "" {
@@ -186,24 +187,24 @@ func FuzzCatalog(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	b, err := EncodeCatalog(tracks)
+	b, err := Catalog{Tracks: tracks}.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Add([]byte(`{"audio":[{"track":{"name":"a"},"codec":{"aac":{"profile":2}},"sample_rate":48000}]}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		tracks, err := DecodeCatalog(in)
+		c, err := DecodeCatalog(in)
 		if err != nil {
 			return
 		}
-		for _, track := range tracks {
+		for _, track := range c.Tracks {
 			timeline, _ := NewTimeline(track)
 			for _, micros := range []uint64{0, 1, 1 << 61, 7} {
 				timeline.Place(micros)
 			}
 		}
-		b, err := EncodeCatalog(tracks)
+		b, err := c.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +212,7 @@ func FuzzCatalog(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s: %v", b, err)
 		}
-		if diff := cmp.Diff(tracks, again, cmp.Comparer(func(a, b moq.Path) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(c, again); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -57,30 +57,30 @@ type Part uint8
 
 // The parts of a broadcast.
 const (
-	None    Part = iota // not of a broadcast of this layout
-	Catalog             // its catalog
-	Media               // a video or audio track
+	NoPart      Part = iota // not of a broadcast of this layout
+	CatalogPart             // its catalog
+	MediaPart               // a video or audio track
 )
 
 // Split tells whether path belongs to a broadcast, and to which.
 func Split(path moq.Path) (broadcast moq.Path, part Part) {
 	if path.Len() < 2 {
-		return moq.Path{}, None
+		return moq.Path{}, NoPart
 	}
 	broadcast = path.Parent()
 	if _, ok := ID(broadcast); !ok {
-		return moq.Path{}, None
+		return moq.Path{}, NoPart
 	}
 	track := path.Last()
 	if track == CatalogTrack {
-		return broadcast, Catalog
+		return broadcast, CatalogPart
 	}
 	for _, prefix := range []string{"video", "audio"} {
 		if _, ok := trackNumber(track, prefix); ok {
-			return broadcast, Media
+			return broadcast, MediaPart
 		}
 	}
-	return moq.Path{}, None
+	return moq.Path{}, NoPart
 }
 
 // trackNumber returns N of a track name prefix<N>.

@@ -13,15 +13,15 @@ func TestSplit(t *testing.T) {
 		broadcast moq.Path
 		part      Part
 	}{
-		"Catalog":    {moq.NewPath("demo", "bbb", "1730956818", "catalog.json"), moq.NewPath("demo", "bbb", "1730956818"), Catalog},
-		"Video":      {moq.NewPath("demo", "1730956818", "video1"), moq.NewPath("demo", "1730956818"), Media},
-		"Audio":      {moq.NewPath("1730956818", "audio42"), moq.NewPath("1730956818"), Media},
-		"OtherTrack": {moq.NewPath("demo", "1730956818", "chat"), moq.Path{}, None},
-		"NoNumber":   {moq.NewPath("demo", "1730956818", "video"), moq.Path{}, None},
-		"Number0":    {moq.NewPath("demo", "1730956818", "video0"), moq.Path{}, None},
-		"NoID":       {moq.NewPath("demo", "bbb", "catalog.json"), moq.Path{}, None},
-		"Clock":      {moq.NewPath("clock"), moq.Path{}, None},
-		"Root":       {moq.Path{}, moq.Path{}, None},
+		"Catalog":    {moq.NewPath("demo", "bbb", "1730956818", "catalog.json"), moq.NewPath("demo", "bbb", "1730956818"), CatalogPart},
+		"Video":      {moq.NewPath("demo", "1730956818", "video1"), moq.NewPath("demo", "1730956818"), MediaPart},
+		"Audio":      {moq.NewPath("1730956818", "audio42"), moq.NewPath("1730956818"), MediaPart},
+		"OtherTrack": {moq.NewPath("demo", "1730956818", "chat"), moq.Path{}, NoPart},
+		"NoNumber":   {moq.NewPath("demo", "1730956818", "video"), moq.Path{}, NoPart},
+		"Number0":    {moq.NewPath("demo", "1730956818", "video0"), moq.Path{}, NoPart},
+		"NoID":       {moq.NewPath("demo", "bbb", "catalog.json"), moq.Path{}, NoPart},
+		"Clock":      {moq.NewPath("clock"), moq.Path{}, NoPart},
+		"Root":       {moq.Path{}, moq.Path{}, NoPart},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
