@@ -46,43 +46,46 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("%s %q exists and is not the operator's: delete it, or give the RelayCluster or the region another name", e.Kind, e.Name)
 }
 
-// Apply makes the object as desired, in the namespace of the inventory's owner.
+// Apply makes the object as desired, in the namespace of the inventory's owner,
+// and puts what the API server made of it into the inventory.
 func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configuration) error {
 	gv, err := schema.ParseGroupVersion(*desired.GetAPIVersion())
 	if err != nil {
 		return err
 	}
 	gvk := gv.WithKind(*desired.GetKind())
-	name := *desired.GetName()
-	k := key{kind: gvk.GroupKind(), name: name}
-	if _, ours := inv.objects[k]; !ours {
-		if err := a.refuseForeign(ctx, inv.owner, gvk, name); err != nil {
+	k := key{kind: gvk.GroupKind(), name: *desired.GetName()}
+	if _, seen := inv.objects[k]; !seen {
+		if _, err := a.find(ctx, inv, gvk, k.name); err != nil {
 			return err
 		}
 	}
 	if err := a.client.Apply(ctx, desired, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
-		return fmt.Errorf("apply %s %q: %w", gvk.Kind, name, err)
+		return fmt.Errorf("apply %s %q: %w", gvk.Kind, k.name, err)
 	}
 	inv.applied[k] = true
-	return nil
+	inv.objects[k], err = inv.decode(gvk, desired)
+	return err
 }
 
-// refuseForeign fails if the object exists and another than the owner controls
-// it. That the inventory does not show an object says little: it may have lost
-// its labels, or never have had them.
-func (a *Applier) refuseForeign(ctx context.Context, owner client.Object, gvk schema.GroupVersionKind, name string) error {
-	found := &metav1.PartialObjectMetadata{}
-	found.SetGroupVersionKind(gvk)
-	err := a.live.Get(ctx, client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}, found)
+// find asks the API server for an object that the inventory does not show, which
+// says little: it may have been made a moment ago, or have lost its labels. It
+// returns nil if there is none, and fails if it is another's.
+func (a *Applier) find(ctx context.Context, inv *Inventory, gvk schema.GroupVersionKind, name string) (client.Object, error) {
+	found, err := inv.empty(gvk)
+	if err != nil {
+		return nil, err
+	}
+	err = a.live.Get(ctx, client.ObjectKey{Namespace: inv.owner.GetNamespace(), Name: name}, found)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil
+		return nil, nil
 	case err != nil:
-		return fmt.Errorf("get %s %q: %w", gvk.Kind, name, err)
-	case !metav1.IsControlledBy(found, owner):
-		return &ForeignError{Kind: gvk.Kind, Name: name}
+		return nil, fmt.Errorf("get %s %q: %w", gvk.Kind, name, err)
+	case !metav1.IsControlledBy(found, inv.owner):
+		return nil, &ForeignError{Kind: gvk.Kind, Name: name}
 	default:
-		return nil
+		return found, nil
 	}
 }
 

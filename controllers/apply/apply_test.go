@@ -185,7 +185,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// The trap that HandOver and Scale exist for, shown on the real thing.
+// The trap that handOver and Scale exist for, shown on the real thing.
 func TestDroppingReplicasResetsThem(t *testing.T) {
 	f := setup(t)
 	set := f.statefulSet("v1")
@@ -193,20 +193,14 @@ func TestDroppingReplicasResetsThem(t *testing.T) {
 	f.apply(t, set)
 	f.apply(t, f.statefulSet("v2"))
 	if got := f.replicas(t); got != 1 {
-		t.Errorf("an apply without replicas left %d: it used to reset them to 1, and HandOver is not needed if it no longer does", got)
+		t.Errorf("an apply without replicas left %d: it used to reset them to 1, and handOver is not needed if it no longer does", got)
 	}
 }
 
 func TestReplicasSurviveApplies(t *testing.T) {
 	f := setup(t)
-	set := f.statefulSet("v1")
-	set.Spec.WithReplicas(3)
-	f.apply(t, set)
-	for _, image := range []string{"v2", "v3"} {
-		if err := f.HandOver(t.Context(), f.seenSet(t)); err != nil {
-			t.Fatal(err)
-		}
-		f.apply(t, f.statefulSet(image))
+	for _, image := range []string{"v1", "v2", "v3"} {
+		f.applySet(t, image, 3)
 		if got := f.replicas(t); got != 3 {
 			t.Fatalf("%d replicas after %s, want 3", got, image)
 		}
@@ -214,17 +208,54 @@ func TestReplicasSurviveApplies(t *testing.T) {
 	if err := f.Scale(t.Context(), f.seenSet(t), 5); err != nil {
 		t.Fatal(err)
 	}
-	f.apply(t, f.statefulSet("v4"))
+	f.applySet(t, "v4", 3)
 	if got := f.replicas(t); got != 5 {
 		t.Errorf("%d replicas after scaling to 5 and applying", got)
 	}
 	f.scaleAs(t, "an autoscaler", 4)
-	if err := f.HandOver(t.Context(), f.seenSet(t)); err != nil {
-		t.Fatal(err)
-	}
-	f.apply(t, f.statefulSet("v5"))
+	f.applySet(t, "v5", 3)
 	if got := f.replicas(t); got != 4 {
 		t.Errorf("%d replicas after an autoscaler chose 4", got)
+	}
+}
+
+func TestReplicasSurviveLostLabels(t *testing.T) {
+	f := setup(t)
+	f.applySet(t, "v1", 2)
+	f.scaleAs(t, "an autoscaler", 4)
+	set := f.seenSet(t)
+	set.Labels = nil
+	if err := plane.Client.Update(t.Context(), set); err != nil {
+		t.Fatal(err)
+	}
+	f.applySet(t, "v1", 2)
+	if got := f.replicas(t); got != 4 {
+		t.Errorf("%d replicas, want the autoscaler's 4: the set is not new", got)
+	}
+}
+
+func TestApplyShowsWhatTheServerMadeOfIt(t *testing.T) {
+	f := setup(t)
+	inv := f.take(t)
+	if err := f.StatefulSet(t.Context(), inv, f.statefulSet("v1"), 3); err != nil {
+		t.Fatal(err)
+	}
+	set, ok := Get[*appsv1.StatefulSet](inv, "one")
+	if !ok {
+		t.Fatal("the set is not in the inventory")
+	}
+	if set.Generation != 1 || set.UID == "" || *set.Spec.Replicas != 3 || set.Spec.RevisionHistoryLimit == nil {
+		t.Errorf("generation %d, UID %q, spec %v: want the server's answer with its defaults", set.Generation, set.UID, set.Spec)
+	}
+	if len(All[*appsv1.StatefulSet](inv)) != 1 || len(All[*corev1.ConfigMap](inv)) != 0 {
+		t.Error("the inventory holds something else")
+	}
+}
+
+func (f fixture) applySet(t *testing.T, image string, first int32) {
+	t.Helper()
+	if err := f.StatefulSet(t.Context(), f.take(t), f.statefulSet(image), first); err != nil {
+		t.Fatal(err)
 	}
 }
 

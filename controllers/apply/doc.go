@@ -8,7 +8,7 @@
 // through the scale subresource under a manager of its own; an apply never
 // carries it. A field that its only manager stops applying falls back to its
 // default, here one pod, so a new set's count is handed over to that second
-// manager before the first apply without it: see Applier.HandOver.
+// manager before the first apply without it.
 //
 // An object of the wanted name that belongs to somebody else is never touched.
 package apply

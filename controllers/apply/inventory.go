@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -83,6 +84,32 @@ func (i *Inventory) key(o client.Object) (key, error) {
 		return key{}, err
 	}
 	return key{kind: gvk.GroupKind(), name: o.GetName()}, nil
+}
+
+// empty returns a new object of the kind.
+func (i *Inventory) empty(gvk schema.GroupVersionKind) (client.Object, error) {
+	raw, err := i.scheme.New(gvk)
+	if err != nil {
+		return nil, err
+	}
+	o, ok := raw.(client.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s is no object", gvk)
+	}
+	return o, nil
+}
+
+// decode turns an answer of the API server into an object.
+func (i *Inventory) decode(gvk schema.GroupVersionKind, answer Configuration) (client.Object, error) {
+	o, err := i.empty(gvk)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	return o, json.Unmarshal(raw, o)
 }
 
 // All returns the objects of one type, in no order.

@@ -16,6 +16,25 @@ import (
 // drives.
 const ScaleManager = FieldManager + "-scale"
 
+// StatefulSet applies a set, which carries no number of pods. If there is none yet
+// it is made with so many as first says; else its number stays as it is.
+func (a *Applier) StatefulSet(ctx context.Context, inv *Inventory, desired *appsv1ac.StatefulSetApplyConfiguration, first int32) error {
+	seen, ok := Get[*appsv1.StatefulSet](inv, *desired.GetName())
+	if !ok {
+		found, err := a.find(ctx, inv, appsv1.SchemeGroupVersion.WithKind("StatefulSet"), *desired.GetName())
+		if err != nil {
+			return err
+		}
+		seen, ok = found.(*appsv1.StatefulSet)
+	}
+	if !ok {
+		desired.Spec.WithReplicas(first)
+	} else if err := a.handOver(ctx, seen); err != nil {
+		return err
+	}
+	return a.Apply(ctx, inv, desired)
+}
+
 // Scale gives the set so many pods, if it was not changed since it was read.
 func (a *Applier) Scale(ctx context.Context, set *appsv1.StatefulSet, replicas int32) error {
 	scale := autoscalingv1ac.Scale().
@@ -33,10 +52,10 @@ func (a *Applier) Scale(ctx context.Context, set *appsv1.StatefulSet, replicas i
 	return nil
 }
 
-// HandOver makes sure that the next apply of the set, which carries no number of
+// handOver makes sure that the next apply of the set, which carries no number of
 // pods, leaves it as it is: as long as FieldManager is the one to own the number,
 // ScaleManager takes it over. It does nothing otherwise.
-func (a *Applier) HandOver(ctx context.Context, set *appsv1.StatefulSet) error {
+func (a *Applier) handOver(ctx context.Context, set *appsv1.StatefulSet) error {
 	if !ownsReplicas(set, FieldManager) || ownsReplicas(set, ScaleManager) {
 		return nil
 	}
