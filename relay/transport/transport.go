@@ -68,8 +68,9 @@ type Conn interface {
 
 	// CloseWithError ends the connection with an application code. Context is done
 	// at once; the call returns when the peer has been told, which over
-	// WebTransport can take a quarter of a second. Streams that were not closed are
-	// reset with the code. Only the first call has an effect.
+	// WebTransport can take a quarter of a second: close many connections at once, not
+	// one after the other. Streams that were not closed are given up. Only the first
+	// call has an effect.
 	CloseWithError(code uint32, reason string) error
 	// Context is done when the connection is gone: closed by either side, timed
 	// out, or, on WebTransport, its CONNECT stream ended. context.Cause gives a
