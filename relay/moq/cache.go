@@ -44,7 +44,7 @@ func (t *Track) forgetLocked() {
 		t.uncacheLocked(lowest.group)
 	}
 	t.cache = slices.Delete(t.cache, 0, 1)
-	t.floor = lowest.seq + 1
+	t.floor = max(t.floor, lowest.seq+1)
 	t.gone = slices.DeleteFunc(t.gone, func(r Range) bool { return r.Last < t.floor })
 }
 

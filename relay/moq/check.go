@@ -1,6 +1,7 @@
 package moq
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,7 +65,7 @@ func (t *Track) checkCacheLocked() error {
 		g := e.group
 		_, isLive := t.live[g]
 		switch {
-		case e.seq < t.floor || i > 0 && e.seq <= t.cache[i-1].seq:
+		case i > 0 && e.seq <= t.cache[i-1].seq:
 			return fmt.Errorf("entry %d is out of order", e.seq)
 		case t.isGoneLocked(e.seq):
 			return fmt.Errorf("group %d exists and is gone", e.seq)
@@ -106,9 +107,9 @@ func (s *Subscription) checkQueuesLocked() error {
 	switch {
 	case s.closed && (len(s.active) == 0 || len(s.pending) > 0):
 		return errors.New("a closed subscription stays")
-	case !slices.IsSortedFunc(s.pending, func(a, b *group) int { return int(a.seq) - int(b.seq) }):
+	case !slices.IsSortedFunc(s.pending, func(a, b *group) int { return cmp.Compare(a.seq, b.seq) }):
 		return errors.New("pending groups are out of order")
-	case !slices.IsSortedFunc(s.active, func(a, b *GroupReader) int { return int(a.group.seq) - int(b.group.seq) }):
+	case !slices.IsSortedFunc(s.active, func(a, b *GroupReader) int { return cmp.Compare(a.group.seq, b.group.seq) }):
 		return errors.New("active groups are out of order")
 	case groups > s.maxGroups && oldest != s.track.newest:
 		return fmt.Errorf("%d groups are queued, %d allowed", groups, s.maxGroups)

@@ -435,3 +435,51 @@ func TestNextHeedsItsContext(t *testing.T) {
 		}
 	})
 }
+
+// Bytes that come after a reader has looked, and before it waits, are not
+// missed.
+func TestNoWakeUpIsLost(t *testing.T) {
+	track := newTrack(t, TrackConfig{})
+	g := create(t, track, 0)
+	write(t, g, "a")
+	r, _ := track.Group(0)
+	defer r.Close()
+	_, _ = r.Next(t.Context())
+	if _, ok := r.take(); ok {
+		t.Fatal("there is a second frame")
+	}
+	write(t, g, "b")
+	if wake, err := r.waiting(); wake != nil || err != nil {
+		t.Errorf("the reader waits, %v, for what is there", err)
+	}
+}
+
+// Writing to a group that is closed costs nothing, however often it is tried.
+func TestClosedGroupsTakeNoMemory(t *testing.T) {
+	track := newTrack(t, TrackConfig{})
+	g := create(t, track, 0)
+	f, _ := g.NewFrame(provenPiece)
+	_, _ = f.Write(make([]byte, firstPiece))
+	before := track.budget.Used()
+	g.Abort(nil)
+	for range 10 {
+		_ = g.WriteFrame(make([]byte, 1000))
+		_, _ = f.Write(make([]byte, 1000))
+	}
+	if used := track.budget.Used(); used != before {
+		t.Errorf("an aborted group uses %d bytes, %d before", used, before)
+	}
+}
+
+func TestAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		track := newTrack(t, TrackConfig{})
+		writeGroup(t, track, 0, "a")
+		r, _ := track.Group(0)
+		defer r.Close()
+		time.Sleep(time.Minute)
+		if got := r.Age(time.Now()); got != time.Minute {
+			t.Errorf("age %v, want a minute", got)
+		}
+	})
+}

@@ -76,11 +76,11 @@ func (s *Subscription) oldestLocked() (g *group, unsent int64) {
 }
 
 // isStaleLocked tells whether newer groups have come for longer than the
-// subscriber wants the group. Age is counted from the next group to the newest,
+// subscriber wants the group, which is not the newest. Age is counted from the next group to the newest,
 // so that a group has at least the time of its successor to be sent.
 func (s *Subscription) isStaleLocked(g *group) bool {
 	age := s.options.MaxAge
-	return age > 0 && g.followed && s.track.newest.shownAt.Sub(g.followedAt) > age
+	return age > 0 && s.track.newest.shownAt.Sub(g.followedAt) > age
 }
 
 // dropLocked drops a group that is pending or active.

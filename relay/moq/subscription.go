@@ -72,7 +72,10 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 func (s *Subscription) catchUpLocked() {
 	t := s.track
 	if s.start < t.floor {
-		s.reportLocked(s.clipLocked(Range{s.start, t.floor - 1, Expired})...)
+		for _, r := range t.absentLocked(s.start, t.floor-1) {
+			r.Reason = Expired
+			s.reportLocked(s.clipLocked(r)...)
+		}
 	}
 	for _, r := range t.gone {
 		s.reportLocked(s.clipLocked(r)...)

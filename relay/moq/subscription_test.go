@@ -1,6 +1,7 @@
 package moq
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -226,6 +227,33 @@ func TestUpstreamDrops(t *testing.T) {
 	}
 }
 
+// What is remembered of groups that never come is bounded too.
+func TestUpstreamDropsAreForgotten(t *testing.T) {
+	track := newTrack(t, TrackConfig{Limits: Limits{MaxGroups: 3}})
+	s := subscribe(t, track, SubscribeOptions{})
+	for i := range uint64(10) {
+		track.Drop(10*i, 10*i+4, UpstreamReset)
+		check(t, track)
+	}
+	if got := s.Dropped(); len(got) != 10 {
+		t.Errorf("told of %d ranges, want 10", len(got))
+	}
+	for seq, want := range map[uint64]error{62: ErrTooOld, 64: ErrTooOld, 65: nil, 72: ErrTooOld, 75: nil} {
+		if _, err := track.CreateGroup(seq); !errors.Is(err, want) {
+			t.Errorf("create group %d: %v, want %v", seq, err, want)
+		}
+	}
+	track.Drop(100, 1<<64-1, UpstreamReset) // what is below 75 is forgotten
+	late := subscribe(t, track, SubscribeOptions{Start: at(60)})
+	want := []Range{{60, 64, Expired}, {66, 74, Expired}, {80, 84, UpstreamReset}, {90, 94, UpstreamReset}, {100, 1<<64 - 1, UpstreamReset}}
+	if got := late.Dropped(); !slices.Equal(got, want) {
+		t.Errorf("who comes later is told %v, want %v", got, want)
+	}
+	if _, err := track.CreateGroup(1<<64 - 1); !errors.Is(err, ErrTooOld) {
+		t.Errorf("create a group when all are dropped: %v", err)
+	}
+}
+
 func TestS15_SlowSubscriberLosesWholeOldestGroups(t *testing.T) {
 	frame := string(noise(1, 1000))
 	for name, tc := range map[string]struct {
@@ -436,5 +464,43 @@ func TestReadersOutliveTheirSubscription(t *testing.T) {
 	wantFrames(t, b, io.EOF, "frame")
 	if len(track.subscriptions) != 0 {
 		t.Error("the subscription stays")
+	}
+}
+
+// What a subscriber has sent is not waiting, however long its groups stay open.
+func TestWhatWasSentIsNotQueued(t *testing.T) {
+	track := newTrack(t, TrackConfig{Limits: Limits{QueuedBytes: 1000}})
+	s := subscribe(t, track, SubscribeOptions{})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var readers []*GroupReader
+	for seq := range uint64(5) {
+		g := create(t, track, seq)
+		write(t, g, string(noise(seq, 900)))
+		r := nextGroup(t, s, seq)
+		defer r.Close()
+		if _, err := r.NextFrame(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if bytes, _ := s.Queued(); bytes != 902 {
+			t.Errorf("%d bytes are queued while a frame is sent", bytes)
+		}
+		if _, err := r.Next(over); err != context.Canceled {
+			t.Fatalf("there is more than one frame: %v", err)
+		}
+		readers = append(readers, r)
+	}
+	if bytes, groups := s.Queued(); bytes != 0 || groups != 5 {
+		t.Errorf("%d bytes of %d groups are queued, though all were sent", bytes, groups)
+	}
+	if got := s.Dropped(); got != nil {
+		t.Errorf("dropped %v", got)
+	}
+	readers[0].Restart()
+	if bytes, _ := s.Queued(); bytes != 902 {
+		t.Errorf("%d bytes are queued after a restart", bytes)
+	}
+	if got, err := readers[0].NextFrame(t.Context()); err != nil || string(got) != string(noise(0, 900)) {
+		t.Errorf("the restarted reader does not begin again: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ type Info struct {
 	Order      Order
 	MaxAge     time.Duration // how long a group is worth sending after a newer one came; 0: no limit
 	Timescale  uint64        // units per second of the frames' timestamps; 0: unknown
-	Properties []byte        // opaque, passed on as it is
+	Properties []byte        // opaque, passed on as they are; not to be changed
 }
 
 // Location is the place of a frame in its track.
