@@ -47,35 +47,41 @@ func peer(t *testing.T, name string) string {
 	return path
 }
 
-var (
-	ourDir    string
-	buildOurs = sync.OnceValue(func() error {
-		dir, err := os.MkdirTemp("", "moqrelay-interop-*")
-		if err != nil {
-			return err
-		}
-		ourDir = dir
-		cmd := exec.Command("go", "build", "-o", dir, "./cmd/moq-relay", "./cmd/moq")
-		cmd.Dir = filepath.Join("..", "..")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build ours: %w\n%s", err, out)
-		}
-		return nil
-	})
-)
+// built holds the programs of this repository, each built when first needed.
+var built struct {
+	mu    sync.Mutex
+	dir   string
+	paths map[string]string
+}
 
-// our returns a program of this repository, built once.
+// our returns a program of this repository.
 func our(t *testing.T, name string) string {
 	t.Helper()
-	if err := buildOurs(); err != nil {
-		t.Fatal(err)
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if path, ok := built.paths[name]; ok {
+		return path
 	}
-	return filepath.Join(ourDir, name)
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "moqrelay-interop-*") //nolint:usetesting // outlives the row that needs it first
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.dir, built.paths = dir, make(map[string]string)
+	}
+	path := filepath.Join(built.dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	built.paths[name] = path
+	return path
 }
 
 func removeOurs() {
-	if ourDir != "" {
-		os.RemoveAll(ourDir)
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
 	}
 }
 
