@@ -6,15 +6,21 @@ import (
 	autoscalingv2ac "k8s.io/client-go/applyconfigurations/autoscaling/v2"
 )
 
-// Autoscaler returns what chooses the replicas of an autoscaled set.
-func Autoscaler(s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyConfiguration {
+// Autoscaler returns what chooses the replicas of an autoscaled set. While pods
+// of the set are being replaced it takes none away: those would be the ones that
+// were just replaced, and those being replaced are missing already.
+func Autoscaler(in Input, s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyConfiguration {
 	a := s.Autoscaling
+	rules := behavior(a.Behavior)
+	if in.partition(s) < HeldPartition {
+		rules.ScaleDown.WithSelectPolicy(autoscalingv2.DisabledPolicySelect)
+	}
 	spec := autoscalingv2ac.HorizontalPodAutoscalerSpec().
 		WithScaleTargetRef(autoscalingv2ac.CrossVersionObjectReference().
 			WithAPIVersion("apps/v1").WithKind("StatefulSet").WithName(s.Name())).
 		WithMinReplicas(a.MinReplicas).
 		WithMaxReplicas(a.MaxReplicas).
-		WithBehavior(behavior(a.Behavior))
+		WithBehavior(rules)
 	if a.CPUUtilization != nil {
 		spec.WithMetrics(autoscalingv2ac.MetricSpec().
 			WithType(autoscalingv2.ResourceMetricSourceType).

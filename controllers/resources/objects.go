@@ -30,6 +30,14 @@ type Input struct {
 	Partitions map[string]int32
 }
 
+// partition returns from which ordinal on the pods of a set may be replaced.
+func (in Input) partition(s Set) int32 {
+	if partition, ok := in.Partitions[s.Key()]; ok {
+		return partition
+	}
+	return HeldPartition
+}
+
 // Objects returns everything that a cluster consists of, in the order in which
 // it is to be applied: what pods need stands before the pods.
 func Objects(in Input) []runtime.ApplyConfiguration {
@@ -63,7 +71,7 @@ func SetObjects(in Input, s Set) []runtime.ApplyConfiguration {
 	}
 	objects = append(objects, NodesService(s), ClientService(s), DisruptionBudget(s), StatefulSet(in, s))
 	if s.Autoscaling != nil {
-		objects = append(objects, Autoscaler(s))
+		objects = append(objects, Autoscaler(in, s))
 	}
 	return objects
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	"sigs.k8s.io/yaml"
 
@@ -173,6 +174,29 @@ func TestPartition(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int32{"root": resources.HeldPartition, "eu": 1, "us": resources.HeldPartition}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAutoscalerTakesNothingAwayDuringRollout(t *testing.T) {
+	in := inputFor(decode(t, "testdata/autoscaled/input.yaml"))
+	for _, test := range []struct {
+		name       string
+		partitions map[string]int32
+		want       bool
+	}{
+		{"nothing is said", nil, false},
+		{"at rest", map[string]int32{"eu": resources.HeldPartition}, false},
+		{"the last pod is replaced", map[string]int32{"eu": 1}, true},
+		{"all pods are replaced", map[string]int32{"eu": 0}, true},
+		{"another region is rolled", map[string]int32{"us": 0}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in.Partitions = test.partitions
+			policy := resources.Autoscaler(in, resources.Sets(in.Cluster)[1]).Spec.Behavior.ScaleDown.SelectPolicy
+			if got := policy != nil && *policy == autoscalingv2.DisabledPolicySelect; got != test.want {
+				t.Errorf("scale-down disabled: %v, want %v", got, test.want)
+			}
+		})
 	}
 }
 

@@ -19,10 +19,6 @@ const minReadySeconds = 5
 // The pods are managed in parallel, which can never be changed: in order, a set
 // whose template was broken stays broken after the template is mended.
 func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
-	partition, ok := in.Partitions[s.Key()]
-	if !ok {
-		partition = HeldPartition
-	}
 	return appsv1ac.StatefulSet(s.Name(), s.Cluster.Namespace).
 		WithLabels(s.labels()).
 		WithOwnerReferences(owner(s.Cluster)).
@@ -33,6 +29,6 @@ func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
 			WithSelector(s.labelSelector()).
 			WithUpdateStrategy(appsv1ac.StatefulSetUpdateStrategy().
 				WithType(appsv1.RollingUpdateStatefulSetStrategyType).
-				WithRollingUpdate(appsv1ac.RollingUpdateStatefulSetStrategy().WithPartition(partition))).
+				WithRollingUpdate(appsv1ac.RollingUpdateStatefulSetStrategy().WithPartition(in.partition(s)))).
 			WithTemplate(podTemplate(in, s)))
 }
