@@ -1,0 +1,173 @@
+// Package session is what server and cluster see of a connection once it
+// speaks a protocol: one interface over all of them, and the configuration that
+// says what its peer may do. The protocols themselves are the packages below.
+//
+// A session has two halves. The publisher half tells the peer what is announced
+// in [Config].Out and serves its subscriptions from there. The subscriber half
+// puts what the peer announces into [Config].In, with the session as source,
+// and subscribes at the peer whenever a track of it is asked for.
+//
+// What always holds: a broken or hostile peer ends its own session and no
+// other; everything that a session started has ended when Run returns.
+package session
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+)
+
+// Session is one connection after its transport is set up.
+type Session interface {
+	// Run does the handshake and serves the peer until the session ends: by
+	// ctx, by Close, or by the peer. It returns why, nil if ctx was the reason.
+	Run(ctx context.Context) error
+	// Source subscribes at the peer, whether the path is announced or not. All
+	// who ask for one path share one subscription.
+	origin.Source
+	// Close ends the session with a code of its protocol.
+	Close(code uint32, reason string)
+	// Drain tells the peer that the session is about to end, as far as the
+	// protocol knows how, and returns when what is under way has been delivered,
+	// or when ctx is done. It does not close the session.
+	Drain(ctx context.Context)
+	// Node is the mark by which the peer named itself in the handshake, and ""
+	// before that or if it gave none.
+	Node() string
+	// Ready is closed when the handshake is done.
+	Ready() <-chan struct{}
+	// Stats are counts for people to look at.
+	Stats() Stats
+}
+
+// Stats are what a session has going on.
+type Stats struct {
+	Subscriptions int   // that the peer has here
+	Publishes     int   // paths that the peer announces
+	QueuedBytes   int64 // that wait to be sent to the peer
+}
+
+// Defaults of Config.
+const (
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultLinger           = 2 * time.Second
+)
+
+// Config says what a session may do and with what. Zero values are the
+// defaults.
+type Config struct {
+	// In takes what the peer announces. Nil: the peer is not asked.
+	In *origin.Table
+	// Out is what the peer is told of and where its subscriptions go. Nil: it is
+	// told of nothing.
+	Out *origin.Table
+	// Class is that of the peer's announcements.
+	Class origin.Class
+	// Interest is the prefix of the announcements that the peer is asked for.
+	Interest moq.Path
+	// Node is our own mark, told in the handshake. Empty: none.
+	Node string
+	// Handshaken is called with the peer's mark as soon as it is known, before
+	// anything else of the session is served.
+	Handshaken func(mark string)
+	// Visible says what the peer may see and subscribe. Nil: everything.
+	Visible func(origin.Announcement) bool
+	// Accept says whether the peer may announce a path. Nil: any.
+	Accept func(moq.Path) error
+
+	// Budget, TrackLimits and Retention are those of the tracks that the peer
+	// publishes.
+	Budget      *moq.Budget
+	TrackLimits moq.Limits
+	Retention   time.Duration
+	// Linger is how long a subscription at the peer outlives its last
+	// subscriber here. Default 2 s; negative: not at all.
+	Linger time.Duration
+	// HandshakeTimeout bounds the session's handshake. Default 10 s.
+	HandshakeTimeout time.Duration
+	// Limits bound what the peer may have going on.
+	Limits Limits
+
+	// Log is where the session writes. Nil: nowhere.
+	Log *slog.Logger
+	// Metrics are counted in. Nil: in some that nobody reads.
+	Metrics *metrics.Relay
+}
+
+// Limits bound what one peer may have going on. Beyond them its streams are
+// refused or its session ends. Zero values are those of [ClientLimits].
+type Limits struct {
+	// Paths is how many paths the peer may announce.
+	Paths int
+	// Subscriptions is how many subscriptions, fetches and requests for info the
+	// peer may have open.
+	Subscriptions int
+	// Interests is how many prefixes of announcements the peer may ask for.
+	Interests int
+	// ControlRate is how many control messages per second are read, after a
+	// burst of ControlBurst. A peer that sends more is read more slowly, and
+	// its session ends when it has not stopped after ten seconds.
+	ControlRate, ControlBurst int
+}
+
+// ClientLimits are the limits of a peer that is a client.
+func ClientLimits() Limits {
+	return Limits{Paths: 1000, Subscriptions: 1000, Interests: 64, ControlRate: 200, ControlBurst: 1000}
+}
+
+// NodeLimits are the limits of a peer that is a node of the cluster, which
+// stands for many clients.
+func NodeLimits() Limits {
+	const clients = 100
+	l := ClientLimits()
+	return Limits{
+		Paths:         clients * l.Paths,
+		Subscriptions: clients * l.Subscriptions,
+		Interests:     clients * l.Interests,
+		ControlRate:   clients * l.ControlRate,
+		ControlBurst:  clients * l.ControlBurst,
+	}
+}
+
+// discarded are the metrics of sessions without.
+var discarded = sync.OnceValue(metrics.New)
+
+// WithDefaults returns c with its zero values filled in.
+func (c Config) WithDefaults() Config {
+	c.HandshakeTimeout = cmp.Or(max(c.HandshakeTimeout, 0), DefaultHandshakeTimeout)
+	c.Linger = cmp.Or(c.Linger, DefaultLinger)
+	c.Limits = c.Limits.withDefaults()
+	if c.Handshaken == nil {
+		c.Handshaken = func(string) {}
+	}
+	if c.Visible == nil {
+		c.Visible = func(origin.Announcement) bool { return true }
+	}
+	if c.Accept == nil {
+		c.Accept = func(moq.Path) error { return nil }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = discarded()
+	}
+	return c
+}
+
+func (l Limits) withDefaults() Limits {
+	d := ClientLimits()
+	return Limits{
+		Paths:         cmp.Or(l.Paths, d.Paths),
+		Subscriptions: cmp.Or(l.Subscriptions, d.Subscriptions),
+		Interests:     cmp.Or(l.Interests, d.Interests),
+		ControlRate:   cmp.Or(l.ControlRate, d.ControlRate),
+		ControlBurst:  cmp.Or(l.ControlBurst, d.ControlBurst),
+	}
+}

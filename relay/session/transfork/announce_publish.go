@@ -1,0 +1,92 @@
+package transfork
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// serveAnnounce tells the peer what is announced below a prefix, for as long as
+// it wants to know.
+func (s *Session) serveAnnounce(stream transport.Stream, r *reader) {
+	interest, ok := request(s, stream, r, wire.ConsumeAnnounceInterest)
+	if !ok {
+		return
+	}
+	defer s.interests.Add(-1)
+	if s.interests.Add(1) > int64(s.config.Limits.Interests) {
+		refuse(stream, wire.CodeBounds)
+		return
+	}
+	prefix := pathOf(interest.Prefix)
+	s.log.Debug("announcements asked for", "prefix", prefix)
+	ctx, cancel := context.WithCancelCause(s.conn.Context())
+	defer cancel(nil)
+	if !s.spawn(func() { cancel(s.awaitLeave(r)) }) {
+		return
+	}
+	defer s.onDrain(func() { cancel(errDraining) })()
+	err := s.tell(ctx, stream, prefix)
+	if errors.Is(err, io.EOF) || errors.Is(err, errDraining) {
+		_ = stream.Close() // the answer to a FIN, or all that there was
+		stream.CancelRead(uint32(wire.CodeCancel))
+		return
+	}
+	refuse(stream, wire.CodeCancel)
+}
+
+// tell writes what is announced below prefix, and what changes, until ctx is
+// done or the peer does not read it any more.
+func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.Path) error {
+	if s.config.Out == nil {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	watch := s.config.Out.Watch(prefix, s.mayTell)
+	defer watch.Close()
+	var buf []byte
+	for {
+		event, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		message := wire.Announce{Status: wire.Ended}
+		switch event.Type {
+		case origin.Active:
+			message.Status = wire.Active
+		case origin.Live:
+			continue // there is no message for it
+		}
+		suffix, _ := event.Announcement.Path.TrimPrefix(prefix)
+		message.Suffix = suffix.Parts()
+		buf = message.Append(buf[:0])
+		if _, err := stream.Write(buf); err != nil {
+			return err
+		}
+	}
+}
+
+// mayTell says which announcements the peer is told. The unit of MoqTransfork is
+// the track; its own are not echoed to a session.
+func (s *Session) mayTell(a origin.Announcement) bool {
+	return a.Kind == origin.Track && a.Source != origin.Source(s) && hasWireForm(a.Path) && s.config.Visible(a)
+}
+
+// awaitLeave reads a stream on which nothing more is expected and returns how
+// the peer ended it: [io.EOF] for a FIN.
+func (s *Session) awaitLeave(r *reader) error {
+	var waste [smallBuffer]byte
+	for {
+		if _, err := r.Read(waste[:]); err != nil {
+			return err
+		}
+		if !s.admitControl() {
+			return errClosed
+		}
+	}
+}

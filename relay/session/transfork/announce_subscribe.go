@@ -1,0 +1,127 @@
+package transfork
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// askAnnouncements asks the peer what it announces and puts that into
+// Config.In, until the peer ends the stream. It is not asked again then: who
+// ends it has no more to tell.
+func (s *Session) askAnnouncements() {
+	stream, err := s.conn.OpenStream(s.conn.Context())
+	if err != nil {
+		return
+	}
+	stream.SetPriority(controlUrgency, false)
+	interest := wire.AnnounceInterest{Prefix: s.config.Interest.Parts()}
+	if _, err := stream.Write(interest.Append(wire.StreamAnnounce.Append(nil))); err != nil {
+		return
+	}
+	a := announced{session: s, routes: make(map[moq.Path]*origin.Registration)}
+	defer a.withdrawAll()
+	err = a.read(newReader(stream))
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = stream.Close() // a FIN for a FIN
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
+		s.log.Debug("announcements ended", "error", err)
+		refuse(stream, wire.CodeDecode)
+	default:
+		s.closeSending(stream, err)
+	}
+}
+
+// closeSending answers the peer's reset of one direction with one of the other.
+func (s *Session) closeSending(stream transport.Stream, err error) {
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+		stream.CancelWrite(uint32(wire.CodeCancel))
+	}
+}
+
+// announced is what the peer announces.
+type announced struct {
+	session *Session
+	routes  map[moq.Path]*origin.Registration
+}
+
+// read takes announcements until the stream ends.
+func (a *announced) read(r *reader) error {
+	s := a.session
+	for {
+		message, err := next(r, wire.ConsumeAnnounce)
+		if err != nil {
+			return err
+		}
+		if !s.admitControl() {
+			return errClosed
+		}
+		path := s.config.Interest.Append(message.Suffix...)
+		switch message.Status {
+		case wire.Active:
+			if err := a.announce(path); err != nil {
+				s.fail(err)
+				return err
+			}
+		case wire.Ended:
+			a.unannounce(path)
+		case wire.Live: // later versions end their initial list with it
+		}
+	}
+}
+
+// announce registers a path. One that is active already stays as it is: relays
+// before 0.6.10 repeat themselves in bursts.
+func (a *announced) announce(path moq.Path) error {
+	s := a.session
+	if _, ok := a.routes[path]; ok {
+		return nil
+	}
+	if len(a.routes) >= s.config.Limits.Paths {
+		return overLimit(fmt.Sprintf("more than %d paths are announced", s.config.Limits.Paths))
+	}
+	if err := s.config.Accept(path); err != nil {
+		s.log.Debug("announcement refused", "track", path, "error", err)
+		return nil
+	}
+	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.config.Class, Source: s}
+	if s.config.Class == origin.Peer {
+		announcement.Node = s.mark
+	}
+	registration, err := s.config.In.Announce(announcement)
+	if err != nil {
+		s.log.Debug("announcement refused", "track", path, "error", err)
+		return nil
+	}
+	a.routes[path] = registration
+	s.published.Add(1)
+	s.config.Metrics.Announced(metrics.Announced)
+	return nil
+}
+
+// unannounce withdraws a path, if it was announced.
+func (a *announced) unannounce(path moq.Path) {
+	registration, ok := a.routes[path]
+	if !ok {
+		return
+	}
+	delete(a.routes, path)
+	registration.Withdraw()
+	a.session.published.Add(-1)
+	a.session.config.Metrics.Announced(metrics.Unannounced)
+	// Publishers before us say in no other way that a track has ended.
+	a.session.unannounced(path)
+}
+
+func (a *announced) withdrawAll() {
+	for path := range a.routes {
+		a.unannounce(path)
+	}
+}

@@ -1,0 +1,153 @@
+package transfork
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// acceptGroups receives the peer's unidirectional streams until the connection
+// ends.
+func (s *Session) acceptGroups() {
+	ctx := s.conn.Context()
+	for {
+		stream, err := s.conn.AcceptUniStream(ctx)
+		if err != nil {
+			return
+		}
+		if !s.spawn(func() { s.receiveGroup(stream) }) {
+			return
+		}
+	}
+}
+
+// receiveGroup reads a group into the track of its subscription.
+func (s *Session) receiveGroup(stream transport.ReceiveStream) {
+	_ = stream.SetReadDeadline(time.Now().Add(requestTimeout)) // a stream that is gone fails below
+	r := newReader(stream)
+	typ, err := next(r, wire.ConsumeUniStreamType)
+	if err == nil && typ != wire.StreamGroup {
+		if s.admitControl() {
+			stream.CancelRead(uint32(wire.CodeDecode))
+		}
+		return
+	}
+	var header wire.Group
+	if err == nil {
+		header, err = next(r, wire.ConsumeGroup)
+	}
+	if err != nil { // it died before it said anything, or did so too slowly
+		stream.CancelRead(uint32(wire.CodeDecode))
+		return
+	}
+	_ = stream.SetReadDeadline(time.Time{})
+
+	s.mu.Lock()
+	u := s.receiving[header.ID]
+	s.mu.Unlock()
+	if u == nil || !u.begin(stream) {
+		stream.CancelRead(uint32(wire.CodeNotFound))
+		return
+	}
+	defer u.done(stream)
+	group, err := u.track.CreateGroup(header.Sequence)
+	if err != nil {
+		stream.CancelRead(uint32(codeOfGroup(err)))
+		return
+	}
+	s.traffic.IngressGroups.Inc()
+	err = s.receiveFrames(r, group)
+	if err != nil {
+		stream.CancelRead(uint32(codeOfGroup(err)))
+	}
+}
+
+// begin notes that a group is being received, unless the subscription is over.
+func (u *upstream) begin(stream transport.ReceiveStream) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return false
+	}
+	u.receiving[stream] = struct{}{}
+	return true
+}
+
+func (u *upstream) done(stream transport.ReceiveStream) {
+	u.mu.Lock()
+	delete(u.receiving, stream)
+	u.quietSince = time.Now()
+	u.mu.Unlock()
+	notify(u.moved)
+}
+
+// receiveFrames reads frames until the stream ends. Only a FIN between two
+// frames makes the group complete; in all other cases it is aborted, and so are
+// its copies downstream.
+func (s *Session) receiveFrames(r *reader, group *moq.GroupWriter) error {
+	for {
+		header, err := next(r, wire.ConsumeFrameHeader)
+		if errors.Is(err, io.EOF) {
+			return group.Finish()
+		}
+		if err == nil {
+			err = s.receiveFrame(r, group, header.Size)
+		}
+		if err != nil {
+			group.Abort(endOfGroup(err))
+			return err
+		}
+	}
+}
+
+// receiveFrame reads the payload of one frame straight into the buffer that
+// subscribers share.
+func (s *Session) receiveFrame(r *reader, group *moq.GroupWriter, size uint64) error {
+	frame, err := group.NewFrame(size)
+	if err != nil {
+		return err
+	}
+	n, err := frame.ReadFrom(r)
+	s.traffic.IngressBytes.Add(float64(n))
+	if err != nil {
+		return err
+	}
+	s.traffic.IngressFrames.Inc()
+	return nil
+}
+
+// endOfGroup returns what a group is aborted with.
+func endOfGroup(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return moq.ErrTruncated
+	}
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+		if _, ok := wire.Code(e.Code).App(); ok {
+			return endOf(wire.Code(e.Code))
+		}
+		return moq.ErrTruncated
+	}
+	if e, ok := errors.AsType[*moq.EndError](err); ok {
+		return e
+	}
+	return moq.ErrTruncated
+}
+
+// codeOfGroup returns the code to stop a group with that we do not take. If it
+// was its sender who ended it, nothing comes of it.
+func codeOfGroup(err error) wire.Code {
+	switch {
+	case errors.Is(err, moq.ErrOverloaded):
+		return wire.CodeBounds
+	case errors.Is(err, moq.ErrDuplicate):
+		return wire.CodeDuplicate
+	case errors.Is(err, moq.ErrTooOld):
+		return wire.CodeCancel
+	default: // the track has ended
+		return wire.CodeNotFound
+	}
+}

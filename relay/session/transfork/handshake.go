@@ -1,0 +1,178 @@
+package transfork
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// maxMark bounds the mark of a peer.
+const maxMark = 256
+
+// errHandshakeTimeout is why a session ends whose handshake took too long.
+// moq-relay 0.6.8 waits for ever.
+var errHandshakeTimeout = errors.New("session handshake timed out")
+
+// handshake exchanges SESSION_CLIENT and SESSION_SERVER, and returns the
+// Session stream.
+func (s *Session) handshake() (*reader, error) {
+	deadline := time.Now().Add(s.config.HandshakeTimeout)
+	ctx, cancel := context.WithDeadlineCause(s.conn.Context(), deadline, errHandshakeTimeout)
+	defer cancel()
+	shake := s.handshakeServer
+	if s.isClient {
+		shake = s.handshakeClient
+	}
+	r, err := shake(ctx, deadline)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errHandshakeTimeout
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, &protocolError{wire.CodeDecode, "Session stream ended in the handshake"}
+	case err != nil:
+		return nil, err
+	}
+	return r, nil
+}
+
+// handshakeServer answers the client, whose first bidirectional stream is the
+// Session stream.
+func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*reader, error) {
+	stream, err := s.conn.AcceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := setDeadline(stream, deadline); err != nil {
+		return nil, err
+	}
+	r := newReader(stream)
+	typ, err := next(r, wire.ConsumeStreamType)
+	if err != nil {
+		return nil, err
+	}
+	if typ != wire.StreamSession {
+		return nil, &protocolError{wire.CodeDecode, fmt.Sprintf("first stream has type %d, want Session", typ)}
+	}
+	hello, err := next(r, wire.ConsumeSessionClient)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(hello.Versions, wire.Version02) {
+		refuse(stream, wire.CodeVersion)
+		return nil, &protocolError{wire.CodeVersion, fmt.Sprintf("no common version, this is %#x", uint64(wire.Version02))}
+	}
+	if err := s.takeMark(hello.Extensions); err != nil {
+		return nil, err
+	}
+	answer := wire.SessionServer{Version: wire.Version02}
+	if s.marked { // others see exactly the bytes of moq-relay 0.6.8
+		answer.Extensions = s.extensions()
+	}
+	stream.SetPriority(controlUrgency, false)
+	if _, err := stream.Write(answer.Append(nil)); err != nil {
+		return nil, err
+	}
+	return r, setDeadline(stream, time.Time{})
+}
+
+// handshakeClient opens the Session stream. No other bidirectional stream may
+// be opened before the answer: over WebTransport the server may see them in
+// another order.
+func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*reader, error) {
+	stream, err := s.conn.OpenStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := setDeadline(stream, deadline); err != nil {
+		return nil, err
+	}
+	hello := wire.SessionClient{Versions: []wire.Version{wire.Version02}, Extensions: s.extensions()}
+	stream.SetPriority(controlUrgency, false)
+	if _, err := stream.Write(hello.Append(wire.StreamSession.Append(nil))); err != nil {
+		return nil, err
+	}
+	r := newReader(stream)
+	answer, err := next(r, wire.ConsumeSessionServer)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Version != wire.Version02 {
+		return nil, &protocolError{wire.CodeVersion, fmt.Sprintf("server chose version %#x, offered was %#x", uint64(answer.Version), uint64(wire.Version02))}
+	}
+	if err := s.takeMark(answer.Extensions); err != nil {
+		return nil, err
+	}
+	return r, setDeadline(stream, time.Time{})
+}
+
+// setDeadline bounds what is read from and written to a stream, and gives way
+// to the end of the connection.
+func setDeadline(stream transport.Stream, t time.Time) error {
+	return errors.Join(stream.SetReadDeadline(t), stream.SetWriteDeadline(t))
+}
+
+func (s *Session) extensions() wire.Extensions {
+	if s.config.Node == "" {
+		return nil
+	}
+	return wire.Extensions{{ID: wire.ExtensionNode, Value: []byte(s.config.Node)}}
+}
+
+// takeMark learns from the peer's extensions whether it is one of ours.
+func (s *Session) takeMark(x wire.Extensions) error {
+	mark, ok := x.Value(wire.ExtensionNode)
+	if !ok {
+		return nil
+	}
+	if len(mark) > maxMark || !utf8.Valid(mark) {
+		return &protocolError{wire.CodeDecode, "node name in the handshake is no name"}
+	}
+	s.mark, s.marked = string(mark), true
+	return nil
+}
+
+// isPeer tells whether the other end is a node of the cluster.
+func (s *Session) isPeer() bool {
+	return s.config.Class == origin.Peer && (s.marked || s.isClient)
+}
+
+// watchSessionStream reads the Session stream after the handshake. Its end is
+// the end of the session.
+func (s *Session) watchSessionStream(r *reader) {
+	for {
+		// SESSION_UPDATE, which moq-relay 0.6.8 takes for something else and dies of.
+		_, err := next(r, wire.ConsumeSessionUpdate)
+		switch {
+		case err == nil:
+			if !s.admitControl() {
+				return
+			}
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			s.endByPeer(wire.CodeCancel, "cancelled")
+			return
+		default:
+			s.endByPeer(wire.CodeTransport, "Session stream was reset")
+			return
+		}
+	}
+}
+
+// endByPeer ends the session because the peer ended the Session stream.
+func (s *Session) endByPeer(code wire.Code, reason string) {
+	s.end(&transport.CloseError{Code: uint32(code), Reason: reason, Remote: true}, code, reason)
+}
+
+// refuse ends both directions of a stream.
+func refuse(stream transport.Stream, code wire.Code) {
+	stream.CancelWrite(uint32(code))
+	stream.CancelRead(uint32(code))
+}

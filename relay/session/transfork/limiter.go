@@ -1,0 +1,46 @@
+package transfork
+
+import (
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/session"
+)
+
+// maxOverrun is how long a peer may send control messages faster than they are
+// read before its session ends.
+const maxOverrun = 10 * time.Second
+
+// limiter is a token bucket over the control messages of a session. Whoever
+// reads one takes a token and waits for it.
+type limiter struct {
+	// Static after construction.
+	rate, burst float64
+
+	mu     sync.Mutex
+	tokens float64 // below zero: so many readers wait
+	last   time.Time
+	dry    time.Time // since when every message had to wait; zero if the last did not
+}
+
+func newLimiter(l session.Limits, now time.Time) *limiter {
+	return &limiter{rate: float64(l.ControlRate), burst: float64(l.ControlBurst), tokens: float64(l.ControlBurst), last: now}
+}
+
+// take takes a token and returns how long to wait for it, or false if the peer
+// went too far.
+func (l *limiter) take(now time.Time) (time.Duration, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tokens = min(l.burst, l.tokens+l.rate*now.Sub(l.last).Seconds())
+	l.last = now
+	l.tokens--
+	if l.tokens >= 0 {
+		l.dry = time.Time{}
+		return 0, true
+	}
+	if l.dry.IsZero() {
+		l.dry = now
+	}
+	return time.Duration(-l.tokens / l.rate * float64(time.Second)), now.Sub(l.dry) <= maxOverrun
+}

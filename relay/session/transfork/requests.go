@@ -1,0 +1,136 @@
+package transfork
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// acceptRequests serves the peer's bidirectional streams until the connection
+// ends.
+func (s *Session) acceptRequests() {
+	ctx := s.conn.Context()
+	for {
+		stream, err := s.conn.AcceptStream(ctx)
+		if err != nil {
+			return
+		}
+		if !s.spawn(func() { s.serveRequest(stream) }) {
+			return
+		}
+	}
+}
+
+// serveRequest reads what a stream is for and serves it.
+func (s *Session) serveRequest(stream transport.Stream) {
+	stream.SetPriority(controlUrgency, false)
+	_ = stream.SetReadDeadline(time.Now().Add(requestTimeout)) // a stream that is gone fails below
+	r := newReader(stream)
+	typ, err := next(r, wire.ConsumeStreamType)
+	if err != nil {
+		s.refuseRequest(stream, err)
+		return
+	}
+	if !s.admitControl() {
+		return
+	}
+	switch typ {
+	case wire.StreamAnnounce:
+		s.serveAnnounce(stream, r)
+	case wire.StreamSubscribe:
+		s.serveSubscribe(stream, r)
+	case wire.StreamFetch:
+		s.serveFetch(stream, r)
+	case wire.StreamInfo:
+		s.serveInfo(stream, r)
+	case wire.StreamSession:
+		refuse(stream, wire.CodeUnexpectedStream)
+	default:
+		refuse(stream, wire.CodeDecode)
+	}
+}
+
+// request reads the message that a stream begins with. If there is none, the
+// stream is refused.
+func request[T any](s *Session, stream transport.Stream, r *reader, consume func([]byte) (T, int, error)) (T, bool) {
+	message, err := next(r, consume)
+	if err != nil {
+		s.refuseRequest(stream, err)
+		return message, false
+	}
+	_ = stream.SetReadDeadline(time.Time{}) // a stream that is gone fails at the next use
+	return message, true
+}
+
+// refuseRequest ends a stream that did not say what it is for. Streams that die
+// before their first byte are no one's fault.
+func (s *Session) refuseRequest(stream transport.Stream, err error) {
+	code := wire.CodeDecode
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+		code = wire.CodeCancel
+	}
+	if errors.Is(err, io.EOF) {
+		_ = stream.Close() // nothing was asked for
+		return
+	}
+	s.log.Debug("stream refused", "error", err)
+	refuse(stream, code)
+}
+
+// pathOf returns the relay's path of parts on the wire.
+func pathOf(parts []string) moq.Path { return moq.NewPath(parts...) }
+
+// hasWireForm tells whether a path can be said on the wire. Other protocols may
+// have paths that cannot.
+func hasWireForm(p moq.Path) bool {
+	probe := wire.InfoRequest{Path: p.Parts()}.Append(nil)
+	_, _, err := wire.ConsumeInfoRequest(probe)
+	return err == nil
+}
+
+// track returns the live track that the peer asks for.
+func (s *Session) track(path moq.Path) (*moq.Track, error) {
+	if s.config.Out == nil {
+		return nil, moq.ErrNotFound
+	}
+	track, _, err := s.config.Out.Track(path, s.mayServe)
+	return track, err
+}
+
+// mayServe says which announcements the peer's requests are routed by. A client
+// may have back what it publishes itself, as with moq-relay 0.6.8; between
+// nodes that would be a loop.
+func (s *Session) mayServe(a origin.Announcement) bool {
+	if s.isPeer() && a.Source == origin.Source(s) {
+		return false
+	}
+	return s.config.Visible(a)
+}
+
+// admitRequest counts a subscription, a fetch or a request for info, and
+// refuses it if there are too many. Whoever is admitted calls doneRequest.
+func (s *Session) admitRequest(stream transport.Stream) bool {
+	s.mu.Lock()
+	ok := s.requests < s.config.Limits.Subscriptions
+	if ok {
+		s.requests++
+	}
+	s.mu.Unlock()
+	if !ok {
+		s.log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", s.config.Limits.Subscriptions))
+		refuse(stream, wire.CodeBounds)
+	}
+	return ok
+}
+
+func (s *Session) doneRequest() {
+	s.mu.Lock()
+	s.requests--
+	s.mu.Unlock()
+}

@@ -1,0 +1,49 @@
+package transfork
+
+import "github.com/moqrelay/moqrelay/relay/moq"
+
+// QUIC sends the streams of a connection by eight levels of urgency, 0 first.
+// The first is for control streams. Tracks begin at the next four, one level
+// per priority in use, and the groups of a newest-first track go down a level
+// with each newer group, so that at half the needed bandwidth the newest group
+// of every track is on time and the older ones wait.
+//
+// That the smaller number of a priority goes first is our choice: the drafts
+// say the opposite, the clients of the time number their tracks like this, and
+// moq-relay 0.6.8 ignores it.
+const (
+	controlUrgency  = 0
+	firstUrgency    = 1
+	lastBaseUrgency = 4
+	lastUrgency     = 7
+)
+
+// urgency returns the level of a group: rank is how many priorities in use are
+// higher than that of its track, behind how many newer groups are being sent.
+func urgency(rank, behind int) uint8 {
+	base := min(firstUrgency+rank, lastBaseUrgency)
+	return uint8(min(base+behind, lastUrgency))
+}
+
+// ranks counts subscriptions by their priority.
+type ranks struct {
+	count [256]int
+}
+
+// add adds n subscriptions and reports whether ranks have changed by it.
+func (r *ranks) add(p moq.Priority, n int) (changed bool) {
+	before := r.count[p] > 0
+	r.count[p] += n
+	return before != (r.count[p] > 0)
+}
+
+// rank returns how many priorities in use are higher than p.
+func (r *ranks) rank(p moq.Priority) int {
+	n := 0
+	for _, count := range r.count[int(p)+1:] {
+		if count > 0 {
+			n++
+		}
+	}
+	return n
+}
