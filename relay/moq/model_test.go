@@ -282,12 +282,8 @@ func (m *modelTrack) read(g *GroupReader, pace time.Duration) (dropped bool) {
 			m.t.Errorf("frame %d of group %d is not what was written", frame, g.Sequence())
 		}
 		if err != nil {
-			select {
-			case <-g.Done(): // dropped after its last byte
-				return true
-			default:
-				return false
-			}
+			g.Close()
+			return g.dropped.Load() // perhaps after its last byte
 		}
 		time.Sleep(pace)
 	}
