@@ -1,0 +1,104 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/moqrelay/moqrelay/relay/config"
+)
+
+// NodeInfo is the answer at /nodes: this node and what it knows of the others.
+type NodeInfo struct {
+	Node      string     `json:"node"`
+	Region    string     `json:"region"`
+	Role      string     `json:"role"` // root or node
+	Version   string     `json:"version"`
+	StartedAt time.Time  `json:"startedAt"`
+	Draining  bool       `json:"draining"`
+	Roots     []RootInfo `json:"roots"`
+	Peers     []PeerInfo `json:"peers"`
+	// Certificates are those that this node serves now.
+	Certificates []CertificateInfo `json:"certificates"`
+}
+
+// RootInfo is one root as a node sees it.
+type RootInfo struct {
+	URL       string     `json:"url"`
+	Connected bool       `json:"connected"`
+	Since     *time.Time `json:"since"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// PeerInfo is one peer as a node sees it.
+type PeerInfo struct {
+	Node       string     `json:"node"`
+	Connected  bool       `json:"connected"`
+	Direction  string     `json:"direction"` // out: this node dialled; in
+	Protocol   string     `json:"protocol"`
+	RTTSeconds *float64   `json:"rttSeconds"`
+	LossRatio  *float64   `json:"lossRatio"`
+	Since      *time.Time `json:"since"`
+	Error      string     `json:"error,omitempty"`
+}
+
+// CertificateInfo is one certificate that a node serves.
+type CertificateInfo struct {
+	Fingerprint string    `json:"fingerprint"`
+	Names       []string  `json:"names"`
+	NotAfter    time.Time `json:"notAfter"`
+}
+
+// BroadcastInfo is one announced path at /broadcasts.
+type BroadcastInfo struct {
+	Broadcast string   `json:"broadcast"`
+	Kind      string   `json:"kind"`   // track or broadcast
+	Source    string   `json:"source"` // node it comes from, "" for this one
+	Hops      []string `json:"hops"`
+}
+
+// privateHandler answers on the private port.
+func (s *Server) privateHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.handleHealth(mux)
+	mux.Handle("GET "+config.PathMetrics, promhttp.HandlerFor(s.Metrics.Registry(), promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET "+config.PathNodes, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.nodeInfo()) })
+	mux.HandleFunc("GET "+config.PathSessions, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.sessions.list()) })
+	mux.HandleFunc("GET "+config.PathBroadcasts, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Broadcasts()) })
+	mux.HandleFunc("POST /drain", s.serveDrain)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// serveDrain begins the graceful stop. A page in somebody's browser cannot ask
+// for it: browsers say where a POST comes from.
+func (s *Server) serveDrain(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Origin") != "" {
+		http.Error(w, "drain is not for browsers", http.StatusForbidden)
+		return
+	}
+	s.Drain()
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (s *Server) nodeInfo() NodeInfo {
+	info := s.Node()
+	info.StartedAt = s.started
+	info.Draining = s.draining.Load()
+	return info
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v)
+}

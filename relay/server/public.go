@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/config"
+)
+
+const (
+	// headerTimeout and headerLimit bound the request of an HTTP client.
+	headerTimeout = 5 * time.Second
+	headerLimit   = 16 << 10
+	// idleTimeout ends an HTTP connection that asks for nothing.
+	idleTimeout = 30 * time.Second
+	// pathFingerprint068 is where moq-relay 0.6.8 serves the fingerprint.
+	pathFingerprint068 = "/fingerprint"
+)
+
+// publicHandler answers on the TCP port of the relay: health for load
+// balancers and the fingerprint for browsers, to anyone from anywhere.
+func (s *Server) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.handleHealth(mux)
+	mux.HandleFunc("GET "+config.PathFingerprint, s.serveFingerprint)
+	if s.Dev {
+		mux.HandleFunc("GET "+pathFingerprint068, s.serveFingerprint)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Methods", "GET")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// handleHealth adds the probes. Neither depends on a root or on any peer, and
+// both stay true while the relay drains: a load balancer would cut the UDP
+// flows of a node that is not ready.
+func (s *Server) handleHealth(mux *http.ServeMux) {
+	ok := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }
+	mux.HandleFunc("GET "+config.PathLive, ok)
+	mux.HandleFunc("GET "+config.PathReady, ok)
+}
+
+// serveFingerprint answers with the certificate that a client gets which asks
+// for the host of this request.
+func (s *Server) serveFingerprint(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, s.Fingerprint(host))
+}
+
+// serveHTTP serves handler on l until ctx is done.
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerLimit,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

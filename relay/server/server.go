@@ -1,0 +1,169 @@
+// Package server is where connections come in: it accepts them on UDP and TCP,
+// bounds their number, runs their sessions, stops them gracefully and answers
+// over HTTP what people and machines ask about the relay. It stands above
+// session; who a peer is and what it may do is decided in package cluster.
+//
+// What always holds: a slow or broken connection holds up nobody else; whatever
+// a session does ends that session at most; probes depend on nothing but this
+// process; and what is private is served on the private listener alone.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// Application codes that end a session here.
+const (
+	codeCancel   = 0
+	codeInternal = 4
+)
+
+// Config is what a server needs. Public and Private may be nil.
+type Config struct {
+	// Endpoint accepts connections.
+	Endpoint *transport.Endpoint
+	// Public and Private are TCP listeners; the server closes them.
+	Public, Private net.Listener
+	// TLS is for TLS clients on Public.
+	TLS *tls.Config
+	// Dev also serves the fingerprint where moq-relay 0.6.8 has it.
+	Dev bool
+	// MaxSessions bounds the sessions.
+	MaxSessions int
+	// DrainTimeout bounds the graceful stop.
+	DrainTimeout time.Duration
+	// Serve runs the session of a connection until it ends, and calls begun
+	// before.
+	Serve func(ctx context.Context, conn transport.Conn, log *slog.Logger, begun func(session.Session)) error
+	// Withdraw takes this node's presence back, first thing in a stop.
+	Withdraw func()
+	// Fingerprint returns the SHA-256 of the leaf served to clients that ask
+	// for host.
+	Fingerprint func(host string) string
+	// Node and Broadcasts answer the private paths of those names.
+	Node       func() NodeInfo
+	Broadcasts func() []BroadcastInfo
+	Metrics    *metrics.Relay
+	Log        *slog.Logger
+}
+
+// Server accepts connections and runs their sessions.
+type Server struct {
+	Config
+	started  time.Time
+	sessions registry
+	draining atomic.Bool
+	drain    chan struct{} // closed by Drain
+	once     sync.Once
+}
+
+// New returns a server that Run starts.
+func New(c Config) *Server {
+	return &Server{
+		Config:   c,
+		started:  time.Now(),
+		sessions: registry{open: make(map[string]*entry)},
+		drain:    make(chan struct{}),
+	}
+}
+
+// Run serves until ctx is done or Drain is called, then stops gracefully: it
+// withdraws what is announced, gives sessions DrainTimeout to finish, closes
+// them and returns. A second context, hard, cuts that short.
+func (s *Server) Run(ctx, hard context.Context) error {
+	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(hard, cancel)
+	defer stop()
+
+	group, live := errgroup.WithContext(live)
+	if s.Public != nil {
+		listener := split(s.Public, s.TLS)
+		group.Go(func() error {
+			defer func() { _ = listener.Close() }()
+			return serveHTTP(live, listener, s.publicHandler())
+		})
+	}
+	if s.Private != nil {
+		group.Go(func() error { return serveHTTP(live, s.Private, s.privateHandler()) })
+	}
+	group.Go(func() error { return s.accept(live) })
+	group.Go(func() error {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+		case <-s.drain:
+		case <-live.Done():
+			return nil
+		}
+		s.stopGracefully(live)
+		return nil
+	})
+	return group.Wait()
+}
+
+// Drain begins the graceful stop; Run returns when it is over.
+func (s *Server) Drain() { s.once.Do(func() { close(s.drain) }) }
+
+// accept runs a session for every connection until ctx is done, and returns
+// when all of them have ended.
+func (s *Server) accept(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		conn, err := s.Endpoint.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if s.sessions.len() >= s.MaxSessions {
+			s.Metrics.SessionRefused("limit")
+			wg.Go(func() { _ = conn.CloseWithError(codeInternal, "no more sessions here: --max-sessions") })
+			continue
+		}
+		wg.Go(func() { s.serve(ctx, conn) })
+	}
+}
+
+// serve runs one session, and writes the line about it when it has ended.
+func (s *Server) serve(ctx context.Context, conn transport.Conn) {
+	e := s.sessions.add(conn)
+	defer s.sessions.remove(e)
+	log := s.Log.With("session", e.id)
+	log.Debug("session accepted", "peer", conn.RemoteAddr(), "transport", conn.Kind(), "protocol", conn.Protocol())
+	err := s.Serve(ctx, conn, log, func(sess session.Session) { s.sessions.begun(e, sess) })
+	log.Debug("session ended", "peer", conn.RemoteAddr(), "duration", time.Since(e.since).Round(time.Millisecond), "reason", err)
+}
+
+// stopGracefully tells every session to finish and waits for that, within the
+// bound.
+func (s *Server) stopGracefully(ctx context.Context) {
+	s.draining.Store(true)
+	s.Metrics.SetDraining(true)
+	s.Log.Info("draining", "sessions", s.sessions.len(), "bound", s.DrainTimeout)
+	s.Withdraw()
+	ctx, cancel := context.WithTimeout(ctx, s.DrainTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, e := range s.sessions.all() {
+		wg.Go(func() {
+			e.session.Drain(ctx)
+			e.session.Close(codeCancel, "the relay stops")
+		})
+	}
+	wg.Wait()
+}

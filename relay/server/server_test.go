@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/moqrelay/moqrelay/relay/config"
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/server/certs"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+func TestMain(m *testing.M) {
+	// net/http lingers for half a second on a connection that it refused.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
+
+// running is a server on loopback.
+type running struct {
+	*Server
+	public, private string // host:port
+	client          *http.Client
+}
+
+func start(t *testing.T) *running {
+	t.Helper()
+	store, err := certs.Open(certs.Config{SelfSign: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp := listenUDP(t)
+	endpoint, err := transport.Listen(udp, transport.ServerConfig{WebTransport: true, TLS: store.ServerTLS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, private := listenTCP(t), listenTCP(t)
+	s := New(Config{
+		Endpoint: endpoint, Public: public, Private: private, TLS: store.ServerTLS(),
+		MaxSessions: 10, DrainTimeout: time.Second,
+		Serve: func(context.Context, transport.Conn, *slog.Logger, func(session.Session)) error {
+			return errors.New("no sessions in this test")
+		},
+		Withdraw:    func() {},
+		Fingerprint: func(host string) string { return store.For(host).Fingerprint.String() },
+		Node:        func() NodeInfo { return NodeInfo{Node: "eu-0:4443", Role: "node"} },
+		Broadcasts:  func() []BroadcastInfo { return []BroadcastInfo{} },
+		Metrics:     metrics.New(),
+		Log:         slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx, context.Background()) }()
+	r := &running{
+		Server: s, public: public.Addr().String(), private: private.Addr().String(),
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		r.client.CloseIdleConnections()
+		_ = endpoint.Close()
+		_ = udp.Close()
+		_ = store.Close()
+	})
+	return r
+}
+
+func listenTCP(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func listenUDP(t *testing.T) net.PacketConn {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pc
+}
+
+func (r *running) do(t *testing.T, method, url string, header http.Header) (status int, body string, h http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := r.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b), resp.Header
+}
+
+// TestBothOnOnePort: the TCP port answers TLS and plain HTTP alike, to pages
+// from anywhere.
+func TestBothOnOnePort(t *testing.T) {
+	r := start(t)
+	want := r.Fingerprint("localhost")
+	for _, scheme := range []string{"http://", "https://"} {
+		status, body, h := r.do(t, http.MethodGet, scheme+r.public+config.PathFingerprint, nil)
+		if status != http.StatusOK || body != want || len(body) != 64 {
+			t.Errorf("%s: status %d, fingerprint %q, want %q", scheme, status, body, want)
+		}
+		if h.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: a page from elsewhere may not read the fingerprint", scheme)
+		}
+		if status, _, _ := r.do(t, http.MethodPost, scheme+r.public+config.PathFingerprint, nil); status != http.StatusMethodNotAllowed {
+			t.Errorf("%sPOST: status %d, want 405", scheme, status)
+		}
+		if status, body, _ := r.do(t, http.MethodGet, scheme+r.public+config.PathReady, nil); status != http.StatusOK || body != "ok\n" {
+			t.Errorf("%s%s: status %d, body %q", scheme, config.PathReady, status, body)
+		}
+	}
+}
+
+// TestS24PrivateRoutesOnPrivateListenerOnly scans both listeners.
+func TestS24PrivateRoutesOnPrivateListenerOnly(t *testing.T) {
+	r := start(t)
+	for _, path := range []string{config.PathMetrics, config.PathNodes, config.PathSessions, config.PathBroadcasts, "/debug/pprof/", "/debug/pprof/cmdline"} {
+		if status, _, _ := r.do(t, http.MethodGet, "http://"+r.public+path, nil); status != http.StatusNotFound {
+			t.Errorf("public %s: status %d, want 404", path, status)
+		}
+		if status, _, _ := r.do(t, http.MethodGet, "http://"+r.private+path, nil); status != http.StatusOK {
+			t.Errorf("private %s: status %d, want 200", path, status)
+		}
+	}
+	if status, _, _ := r.do(t, http.MethodPost, "http://"+r.public+"/drain", nil); status != http.StatusNotFound {
+		t.Errorf("public POST /drain: status %d, want 404", status)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	r := start(t)
+	_, body, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathNodes, nil)
+	var info NodeInfo
+	if err := json.Unmarshal([]byte(body), &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Node != "eu-0:4443" || info.Role != "node" || info.StartedAt.IsZero() || info.Draining {
+		t.Errorf("got %+v", info)
+	}
+}
+
+// TestDrainIsNotForBrowsers: a page that a user looks at cannot stop a relay on
+// the same machine.
+func TestDrainIsNotForBrowsers(t *testing.T) {
+	r := start(t)
+	status, _, _ := r.do(t, http.MethodPost, "http://"+r.private+"/drain", http.Header{"Origin": {"https://evil.example"}})
+	if status != http.StatusForbidden || r.draining.Load() {
+		t.Errorf("with an origin: status %d, draining %v", status, r.draining.Load())
+	}
+	if status, _, _ := r.do(t, http.MethodPost, "http://"+r.private+"/drain", nil); status != http.StatusAccepted {
+		t.Errorf("without: status %d, want 202", status)
+	}
+}
+
+// TestSilentClientHoldsUpNobody: TCP clients that say nothing do not keep
+// others from being served.
+func TestSilentClientHoldsUpNobody(t *testing.T) {
+	r := start(t)
+	for range 100 {
+		silent, err := net.Dial("tcp", r.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = silent.Close() }()
+	}
+	if status, _, _ := r.do(t, http.MethodGet, "http://"+r.public+config.PathLive, nil); status != http.StatusOK {
+		t.Errorf("status %d, want 200", status)
+	}
+}
+
+// TestS17HeaderLimit: a header beyond 16 KiB is refused, whether the client
+// still hears why or not.
+func TestS17HeaderLimit(t *testing.T) {
+	r := start(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.public+config.PathLive, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Long", strings.Repeat("x", 2*headerLimit))
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d, want 431", resp.StatusCode)
+	}
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// firstByteTimeout bounds the wait for a TCP client's first byte.
+	firstByteTimeout = 5 * time.Second
+	// maxUndecided bounds the TCP connections that have not sent it yet.
+	maxUndecided = 1024
+	// tlsRecordHandshake is the first byte of every TLS connection.
+	tlsRecordHandshake = 0x16
+)
+
+// A splitListener serves TLS and plain HTTP on one port: the first byte of a
+// connection tells which it is. Waiting for it never holds up Accept.
+type splitListener struct {
+	net.Listener
+	tls   *tls.Config
+	ready chan net.Conn // unbuffered: handed to Accept
+	done  chan struct{} // closed by Close
+	once  sync.Once
+	wg    sync.WaitGroup
+}
+
+func split(l net.Listener, config *tls.Config) *splitListener {
+	s := &splitListener{Listener: l, tls: config, ready: make(chan net.Conn), done: make(chan struct{})}
+	s.wg.Go(s.accept)
+	return s
+}
+
+// Accept returns the next connection that has sent its first byte.
+func (s *splitListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.ready:
+		return conn, nil
+	case <-s.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops listening and ends undecided connections.
+func (s *splitListener) Close() error {
+	s.once.Do(func() { close(s.done) })
+	err := s.Listener.Close()
+	s.wg.Wait()
+	return err
+}
+
+func (s *splitListener) accept() {
+	undecided := make(chan struct{}, maxUndecided) // holds one token per connection
+	for {
+		conn, err := s.Listener.Accept()
+		if err != nil {
+			s.once.Do(func() { close(s.done) })
+			return
+		}
+		select {
+		case undecided <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		s.wg.Go(func() {
+			s.decide(conn)
+			<-undecided
+		})
+	}
+}
+
+// decide hands conn to Accept when its first byte is there.
+func (s *splitListener) decide(conn net.Conn) {
+	stop := make(chan struct{})
+	defer close(stop)
+	s.wg.Go(func() { // unblocks Peek when the listener closes
+		select {
+		case <-s.done:
+			_ = conn.SetReadDeadline(time.Unix(1, 0))
+		case <-stop:
+		}
+	})
+	_ = conn.SetReadDeadline(time.Now().Add(firstByteTimeout))
+	buffered := &bufferedConn{Conn: conn, r: bufio.NewReaderSize(conn, 512)}
+	first, err := buffered.r.Peek(1)
+	if err != nil {
+		_ = conn.Close()
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	var decided net.Conn = buffered
+	if first[0] == tlsRecordHandshake {
+		decided = tls.Server(buffered, s.tls)
+	}
+	select {
+	case s.ready <- decided:
+	case <-s.done:
+		_ = conn.Close()
+	}
+}
+
+// bufferedConn is a connection whose first bytes were looked at.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c *bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }
