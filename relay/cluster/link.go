@@ -1,0 +1,235 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// A link is what this node has of one peer, over any number of sessions: at
+// most one session at a time, and the announcements, which outlive a session
+// by the linger. It is the source of the peer's broadcasts.
+type link struct {
+	// Static after newLink.
+	name    string // of the node, or an address
+	cluster *Cluster
+
+	mu       sync.Mutex
+	current  *carrier // nil while the link is lost
+	instance string   // of the peer, at the last session
+	isMarked bool     // the peer is a node that announces itself for as long as it lives
+	routes   map[route]*origin.Registration
+	// unconfirmed holds the routes that an earlier session told and the
+	// current one has not told again; expiry withdraws them.
+	unconfirmed map[route]struct{}
+	expiry      *time.Timer
+}
+
+// route is a path announced by the peer.
+type route struct {
+	path moq.Path
+	kind origin.Kind
+}
+
+// carrier is the session that carries a link.
+type carrier struct {
+	session session.Session
+	conn    transport.Conn
+	dialled bool
+	root    bool
+	since   time.Time
+	lost    chan struct{} // closed when the link has let go of it
+}
+
+func newLink(c *Cluster, name string) *link {
+	return &link{
+		name:        name,
+		cluster:     c,
+		routes:      make(map[route]*origin.Registration),
+		unconfirmed: make(map[route]struct{}),
+	}
+}
+
+// linkTo returns the link to the node of that name.
+func (c *Cluster) linkTo(name string) *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.links[name]
+	if !ok {
+		l = newLink(c, name)
+		c.links[name] = l
+	}
+	return l
+}
+
+// Track subscribes at the peer. While the link is lost there is no track, and
+// subscribers are to ask again.
+func (l *link) Track(path moq.Path) (*moq.Track, error) {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return nil, moq.ErrGoingAway
+	}
+	return current.session.Track(path)
+}
+
+// lost returns a channel that is closed when the current session has ended,
+// nil when there is none.
+func (l *link) lost() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == nil {
+		return nil
+	}
+	return l.current.lost
+}
+
+func (l *link) marked() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isMarked
+}
+
+// take makes s the session of the link and reports whether it may stay. Of two
+// sessions between the same runs of two nodes the one stays that the smaller
+// name dialled; else the newer one, as the older leads to a run that is over.
+func (l *link) take(s *carrier, instance string) (replaced *carrier, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.current
+	if old != nil && instance != "" && instance == l.instance && old.dialled != s.dialled {
+		preferred := l.cluster.Node != "" && (l.cluster.Node < l.name) == s.dialled
+		if !preferred {
+			return nil, false
+		}
+	}
+	l.current, l.instance, l.isMarked = s, instance, instance != ""
+	if old != nil {
+		l.doubtLocked()
+	}
+	return old, true
+}
+
+// release lets go of a session that has ended; its announcements stay for the
+// linger.
+func (l *link) release(s *carrier) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(s.lost)
+	if l.current == s {
+		l.current = nil
+		l.doubtLocked()
+	}
+}
+
+// doubtLocked marks all routes as unconfirmed and lets them expire.
+func (l *link) doubtLocked() {
+	for r := range l.routes {
+		l.unconfirmed[r] = struct{}{}
+	}
+	if l.expiry != nil {
+		l.expiry.Stop()
+	}
+	l.expiry = time.AfterFunc(l.cluster.Linger, l.expire)
+}
+
+// expire withdraws what no session has told again within the linger.
+func (l *link) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for r := range l.unconfirmed {
+		l.withdrawLocked(r)
+	}
+}
+
+func (l *link) withdrawLocked(r route) {
+	if reg, ok := l.routes[r]; ok {
+		reg.Withdraw()
+	}
+	delete(l.routes, r)
+	delete(l.unconfirmed, r)
+}
+
+// withdrawAll ends the link for good.
+func (l *link) withdrawAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.expiry != nil {
+		l.expiry.Stop()
+	}
+	for r := range l.routes {
+		l.withdrawLocked(r)
+	}
+}
+
+// mirror carries the announcements of a session from its inbox into the table,
+// until the session has ended. What ends together with the connection is not
+// withdrawn: that is for the linger to decide.
+func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
+	w := inbox.Watch(moq.Path{}, nil)
+	defer w.Close()
+	for {
+		ev, err := w.Next(ctx)
+		if err != nil {
+			return
+		}
+		switch ev.Type {
+		case origin.Active:
+			l.announce(s, ev.Announcement)
+		case origin.Ended:
+			if !s.alive() {
+				return
+			}
+			l.unannounce(s, route{ev.Announcement.Path, ev.Announcement.Kind})
+		}
+	}
+}
+
+// closing is how long the streams of a dying connection may end before the
+// connection itself is seen to.
+const closing = 5 * time.Millisecond
+
+// alive reports whether the connection lives, and not just a moment longer
+// than its streams.
+func (s *carrier) alive() bool {
+	select {
+	case <-s.conn.Context().Done():
+		return false
+	case <-time.After(closing):
+		return true
+	}
+}
+
+func (l *link) announce(s *carrier, a origin.Announcement) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := route{a.Path, a.Kind}
+	if l.current != s {
+		return
+	}
+	delete(l.unconfirmed, r)
+	if _, ok := l.routes[r]; ok {
+		return
+	}
+	a.Class, a.Source, a.Node = origin.Peer, l, l.name
+	reg, err := l.cluster.Table.Announce(a)
+	if err != nil {
+		l.cluster.Log.Warn("announcement of a peer refused", "node", l.name, "broadcast", a.Path, "error", err)
+		return
+	}
+	l.routes[r] = reg
+}
+
+func (l *link) unannounce(s *carrier, r route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == s {
+		l.withdrawLocked(r)
+	}
+}
