@@ -1,0 +1,30 @@
+package relay
+
+import (
+	"testing"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+)
+
+// Introduce announces the presence of a node that is not there, as a hostile
+// root would. It is for tests, and panics elsewhere.
+func (r *Relay) Introduce(host string) {
+	if !testing.Testing() {
+		panic("BUG: Introduce outside of a test")
+	}
+	_, err := r.table.Announce(origin.Announcement{
+		Path:   moq.NewPath("internal", "origins", host),
+		Kind:   origin.Track,
+		Class:  origin.Local,
+		Source: nowhere{},
+	})
+	if err != nil {
+		panic(err)
+	}
+}
+
+// nowhere is the source of nothing.
+type nowhere struct{}
+
+func (nowhere) Track(moq.Path) (*moq.Track, error) { return nil, moq.ErrNotFound }

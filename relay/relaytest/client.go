@@ -1,0 +1,196 @@
+package relaytest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/transfork"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// Client is a session with one node, as a publisher or subscriber has it.
+type Client struct {
+	// In holds what the node announces to the client.
+	In *origin.Table
+
+	network *Network
+	out     *origin.Table
+	conn    transport.Conn
+	session session.Session
+	ended   chan error
+	budget  *moq.Budget
+}
+
+// Dial connects a client of that host name to a node and returns when the
+// handshake is done. The session ends with the test, or by Close.
+func (n *Network) Dial(host string, node *Node) *Client {
+	n.t.Helper()
+	return n.dial(host, node, "", nil)
+}
+
+// DialAs connects as a relay would: with a mark in the handshake and the
+// certificate of host.
+func (n *Network) DialAs(mark, host string, node *Node) *Client {
+	n.t.Helper()
+	cert, err := tls.LoadX509KeyPair(n.leaf(host))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return n.dial(host, node, mark, []tls.Certificate{cert})
+}
+
+func (n *Network) dial(host string, node *Node, mark string, certs []tls.Certificate) *Client {
+	n.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(n.ca)
+	conn, err := transport.Dial(n.t.Context(), Host(node.Name), transport.DialConfig{
+		TLS:         &tls.Config{RootCAs: roots, ServerName: node.Name, Certificates: certs},
+		Protocols:   []transport.Protocol{relay.MoqTransfork},
+		Resolve:     n.resolve,
+		PacketConn:  n.socket(host, 1000),
+		IdleTimeout: 10 * time.Second,
+		KeepAlive:   4 * time.Second,
+	})
+	if err != nil {
+		n.t.Fatalf("%s dials %s: %v", host, node.Name, err)
+	}
+	c := &Client{
+		In:      origin.NewTable(),
+		network: n,
+		out:     origin.NewTable(),
+		conn:    conn,
+		ended:   make(chan error, 1),
+		budget:  moq.NewBudget(64 << 20),
+	}
+	c.session = transfork.Client(conn, session.Config{
+		In: c.In, Out: c.out, Class: origin.Client,
+		Budget: c.budget, TrackLimits: moq.DefaultLimits(),
+		Node:             mark,
+		HandshakeTimeout: 5 * time.Second,
+		Log:              n.log(host),
+	})
+	go func() { c.ended <- c.session.Run(context.Background()) }() // Close waits for it
+	n.t.Cleanup(c.Close)
+	select {
+	case <-c.session.Ready():
+	case err := <-c.ended:
+		c.ended <- err
+		n.t.Fatalf("%s: session with %s: %v", host, node.Name, err)
+	}
+	return c
+}
+
+// Close delivers what is under way, ends the session and waits until it has
+// ended.
+func (c *Client) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c.session.Drain(ctx)
+	c.session.Close(0, "")
+	c.ended <- <-c.ended
+}
+
+// Lost reports whether the session has ended.
+func (c *Client) Lost() bool { return c.conn.Context().Err() != nil }
+
+// Publish announces a track and returns it to be written to.
+func (c *Client) Publish(path ...string) *Publisher {
+	c.network.t.Helper()
+	p := moq.NewPath(path...)
+	t := moq.NewTrack(moq.TrackConfig{Path: p, Budget: c.budget, Limits: moq.DefaultLimits(), Retention: time.Minute})
+	t.SetInfo(moq.Info{Priority: moq.DefaultPriority})
+	reg, err := c.out.Announce(origin.Announcement{Path: p, Kind: origin.Track, Class: origin.Local, Source: published{t}})
+	if err != nil {
+		c.network.t.Fatal(err)
+	}
+	return &Publisher{Track: t, registration: reg}
+}
+
+// Publisher is a published track.
+type Publisher struct {
+	*moq.Track
+	registration *origin.Registration
+}
+
+// Write publishes a group of one frame.
+func (p *Publisher) Write(payload string) error {
+	g, err := p.AppendGroup()
+	if err != nil {
+		return err
+	}
+	if err := g.WriteFrame([]byte(payload)); err != nil {
+		return err
+	}
+	return g.Finish()
+}
+
+// Unpublish withdraws the track and ends it.
+func (p *Publisher) Unpublish() {
+	p.registration.Withdraw()
+	p.End(moq.ErrEnded)
+}
+
+// published is a track that is there.
+type published struct{ track *moq.Track }
+
+func (p published) Track(moq.Path) (*moq.Track, error) { return p.track, nil }
+
+// Subscribe subscribes to a track of the node, announced to the client or not.
+func (c *Client) Subscribe(path ...string) (*moq.Subscription, error) {
+	t, err := c.session.Track(moq.NewPath(path...))
+	if err != nil {
+		return nil, err
+	}
+	return t.Subscribe(moq.SubscribeOptions{Priority: moq.DefaultPriority})
+}
+
+// Next returns the payload of the next group's only frame.
+func Next(ctx context.Context, s *moq.Subscription) (string, error) {
+	g, err := s.Next(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer g.Close()
+	frame, err := g.NextFrame(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := g.NextFrame(ctx); !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("group %d does not end after its frame: %w", g.Sequence(), err)
+	}
+	return string(frame), nil
+}
+
+// Announced waits until the node announces path to the client, or, with gone,
+// until it does not.
+func (c *Client) Announced(ctx context.Context, gone bool, path ...string) error {
+	w := c.In.Watch(moq.NewPath(path...), nil)
+	defer w.Close()
+	for {
+		ev, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		here := ev.Type == origin.Active
+		if ev.Type == origin.Live {
+			here = c.has(path...)
+		}
+		if here != gone {
+			return nil
+		}
+	}
+}
+
+func (c *Client) has(path ...string) bool {
+	_, ok := c.In.Route(moq.NewPath(path...), nil)
+	return ok
+}

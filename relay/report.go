@@ -1,0 +1,94 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/cluster"
+	"github.com/moqrelay/moqrelay/relay/server"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// serverConfig says what the server serves and answers.
+func (r *Relay) serverConfig() server.Config {
+	return server.Config{
+		Endpoint:     r.endpoint,
+		Public:       r.env.Sockets.TCP,
+		Private:      r.env.Sockets.Private,
+		TLS:          r.certs.ServerTLS(),
+		Dev:          r.config.Dev,
+		MaxSessions:  r.config.MaxSessions,
+		DrainTimeout: r.config.DrainTimeout,
+		Serve: func(ctx context.Context, conn transport.Conn, log *slog.Logger, begun func(session.Session)) error {
+			return r.cluster.Serve(ctx, conn, log, begun)
+		},
+		Withdraw:    r.cluster.Withdraw,
+		Fingerprint: func(host string) string { return r.certs.For(host).Fingerprint.String() },
+		Node:        r.nodeInfo,
+		Broadcasts:  r.broadcasts,
+		Metrics:     r.metrics,
+		Log:         r.env.Log,
+	}
+}
+
+// nodeInfo is the answer at /nodes.
+func (r *Relay) nodeInfo() server.NodeInfo {
+	info := server.NodeInfo{
+		Node: r.config.ClusterNode, Region: r.config.Region, Role: "node", Version: Version,
+		Roots: []server.RootInfo{}, Peers: []server.PeerInfo{}, Certificates: []server.CertificateInfo{},
+	}
+	if r.cluster.IsRoot() {
+		info.Role = "root"
+	}
+	for _, p := range r.cluster.Peers() {
+		info.Peers = append(info.Peers, peerInfo(p))
+		if p.Root {
+			info.Roots = append(info.Roots, server.RootInfo{URL: p.Node, Connected: p.Connected, Since: since(p.Since), Error: p.Error})
+		}
+	}
+	for _, c := range r.certs.Certificates() {
+		info.Certificates = append(info.Certificates, server.CertificateInfo{Fingerprint: c.Fingerprint.String(), Names: c.Names, NotAfter: c.NotAfter})
+	}
+	return info
+}
+
+func peerInfo(p cluster.PeerStatus) server.PeerInfo {
+	info := server.PeerInfo{Node: p.Node, Connected: p.Connected, Protocol: p.Protocol, Since: since(p.Since), Error: p.Error}
+	if !p.Connected {
+		return info
+	}
+	info.Direction = "in"
+	if p.Dialled {
+		info.Direction = "out"
+	}
+	rtt := p.Stats.SmoothedRTT.Seconds()
+	info.RTTSeconds = &rtt
+	if p.Stats.PacketsSent > 0 {
+		loss := float64(p.Stats.PacketsLost) / float64(p.Stats.PacketsSent)
+		info.LossRatio = &loss
+	}
+	return info
+}
+
+func since(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// broadcasts is the answer at /broadcasts.
+func (r *Relay) broadcasts() []server.BroadcastInfo {
+	infos := []server.BroadcastInfo{}
+	for _, a := range r.table.Snapshot() {
+		hops := a.Hops
+		if hops == nil {
+			hops = []string{}
+		}
+		infos = append(infos, server.BroadcastInfo{Broadcast: fmt.Sprint(a.Path), Kind: a.Kind.String(), Source: a.Node, Hops: hops})
+	}
+	return infos
+}
