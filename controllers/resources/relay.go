@@ -65,14 +65,14 @@ func RelayConfig(s Set, l Layout) config.Config {
 	c := config.Default()
 	c.Bind = l.Bind
 	c.PrivateBind = l.PrivateBind
-	// The first certificate goes to clients that ask for no known name: those
-	// are users, nodes ask for nodes.
+	// A relay shows the first certificate to other relays, and serves the last
+	// one to those who ask for no name that it knows: those are users.
+	c.TLSCert = []string{path.Join(l.Dir, FileCert)}
+	c.TLSKey = []string{path.Join(l.Dir, FileKey)}
 	if s.Cluster.Spec.TLS.Public != nil {
 		c.TLSCert = append(c.TLSCert, path.Join(l.Dir, FilePublicCert))
 		c.TLSKey = append(c.TLSKey, path.Join(l.Dir, FilePublicKey))
 	}
-	c.TLSCert = append(c.TLSCert, path.Join(l.Dir, FileCert))
-	c.TLSKey = append(c.TLSKey, path.Join(l.Dir, FileKey))
 	c.TLSRoot = []string{path.Join(l.Dir, FileTrust)}
 	c.ClusterRoot = l.Roots
 	c.ClusterNode = l.Node
