@@ -1,6 +1,7 @@
 package transfork
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -37,6 +38,9 @@ var firstWrites = sync.Pool{New: func() any { return new([maxFirstWrite]byte) }}
 
 // errStopped is why a group is not sent on: its subscription is over.
 var errStopped = errors.New("sending was stopped")
+
+// errRefused ends the wait for the next bytes of a group that was refused.
+var errRefused = errors.New("the group was refused")
 
 // sender sends one group of one subscription.
 type sender struct {
@@ -91,7 +95,7 @@ func (g *sender) send() error {
 	}
 	header := wire.Group{ID: g.down.id, Sequence: g.sequence}
 	for first := true; ; first = false {
-		chunk, err := g.group.Next(ctx)
+		chunk, err := g.next(ctx, stream)
 		switch {
 		case errors.Is(err, io.EOF):
 			if first { // a group without frames
@@ -114,6 +118,31 @@ func (g *sender) send() error {
 		}
 		g.sent(chunk)
 	}
+}
+
+// next returns the next bytes of the group. While the subscription is young it
+// watches for a refusal as well: the next write would tell of it, but in a track
+// of a frame per second that may come when the subscription is young no more.
+func (g *sender) next(ctx context.Context, stream transport.SendStream) (moq.Chunk, error) {
+	if !g.down.isYoung() {
+		return g.group.Next(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-stream.Stopped():
+			cancel(errRefused)
+		case <-ctx.Done():
+		}
+	})
+	chunk, err := g.group.Next(ctx)
+	cancel(nil)
+	watch.Wait()
+	if errors.Is(err, errRefused) {
+		err = stream.StopCode()
+	}
+	return chunk, err
 }
 
 // current returns the stream to write to.
