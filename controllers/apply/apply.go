@@ -60,12 +60,21 @@ func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configurati
 			return err
 		}
 	}
-	if err := a.client.Apply(ctx, desired, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+	err = a.apply(ctx, desired)
+	// If it is the desired state that is invalid, a repair fails as well.
+	if apierrors.IsInvalid(err) && a.repair(ctx, inv, gvk, desired) == nil {
+		err = a.apply(ctx, desired)
+	}
+	if err != nil {
 		return fmt.Errorf("apply %s %q: %w", gvk.Kind, k.name, err)
 	}
 	inv.applied[k] = true
 	inv.objects[k], err = inv.decode(gvk, desired)
 	return err
+}
+
+func (a *Applier) apply(ctx context.Context, desired Configuration) error {
+	return a.client.Apply(ctx, desired, client.FieldOwner(FieldManager), client.ForceOwnership)
 }
 
 // find asks the API server for an object that the inventory does not show, which

@@ -98,6 +98,45 @@ func TestApplyRestoresOurFieldsAndLeavesOthers(t *testing.T) {
 	}
 }
 
+// What tells the items of a list apart can be changed by hand too.
+func TestApplyRestoresPorts(t *testing.T) {
+	f := setup(t)
+	service := func(port int32) *corev1ac.ServiceApplyConfiguration {
+		return corev1ac.Service("a", f.owner.Namespace).WithLabels(labels).WithOwnerReferences(f.ownerReference()).
+			WithSpec(corev1ac.ServiceSpec().WithPorts(
+				corev1ac.ServicePort().WithName("quic").WithProtocol(corev1.ProtocolUDP).WithPort(port),
+				corev1ac.ServicePort().WithName("http").WithProtocol(corev1.ProtocolTCP).WithPort(port)))
+	}
+	f.apply(t, service(443))
+	seen := &corev1.Service{}
+	get(t, f.owner.Namespace, "a", seen)
+	seen.Spec.Ports[0].Port = 4000
+	seen.Labels["theirs"] = "kept"
+	if err := plane.Client.Update(t.Context(), seen, client.FieldOwner("somebody")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int32{443, 8443} {
+		f.apply(t, service(want))
+		get(t, f.owner.Namespace, "a", seen)
+		if p := seen.Spec.Ports; len(p) != 2 || p[0].Port != want || p[1].Port != want {
+			t.Errorf("ports %+v, want both to be %d", p, want)
+		}
+		if seen.Labels["theirs"] != "kept" {
+			t.Error("a label of others is gone")
+		}
+	}
+}
+
+func TestInvalidIsReported(t *testing.T) {
+	f := setup(t)
+	set := f.statefulSet("v1")
+	f.applySet(t, "v1", 1)
+	set.Spec.WithServiceName("cannot change")
+	if err := f.Apply(t.Context(), f.take(t), set); !apierrors.IsInvalid(err) {
+		t.Errorf("got error %v, want one that says what is invalid", err)
+	}
+}
+
 func TestApplyChangesNothingTwice(t *testing.T) {
 	f := setup(t)
 	f.apply(t, f.configMap("a", "1"))
