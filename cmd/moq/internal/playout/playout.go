@@ -73,6 +73,15 @@ func New(tracks int, wait time.Duration, limit int) *Buffer {
 // Stats returns the counters of a track.
 func (b *Buffer) Stats(track int) Stats { return b.tracks[track].stats }
 
+// Missing returns how many groups of all tracks did not come whole.
+func (b *Buffer) Missing() int {
+	n := 0
+	for i := range b.tracks {
+		n += b.tracks[i].stats.Lost + b.tracks[i].stats.Cut
+	}
+	return n
+}
+
 // Bytes returns how much is held.
 func (b *Buffer) Bytes() int { return b.bytes }
 

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/reel"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+)
+
+// broadcast is what pub publishes: a catalog and media tracks. It is the source
+// of its announcements.
+type broadcast struct {
+	// Static after construction.
+	name    moq.Path
+	path    moq.Path
+	catalog karp.Catalog
+	client  *client
+	tracks  map[moq.Path]*moq.Track
+	outputs map[uint32]*output // by number in the MP4
+	main    *output            // the one whose groups are shown
+
+	// Owned by the player.
+	began bool
+	frame []byte // reused
+
+	start  atomic.Int64 // when the first sample was due, in UNIX nanoseconds; 0: not yet
+	frames atomic.Int64 // of video, else of audio
+	bytes  atomic.Int64
+	rate   *rate
+}
+
+// output is a media track being published. Owned by the player, but for groups.
+type output struct {
+	track     *moq.Track
+	timescale uint32
+	group     *moq.GroupWriter
+	groups    atomic.Int64
+}
+
+// newBroadcast announces a broadcast with these tracks.
+func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client) (*broadcast, error) {
+	media, err := karp.FromMP4(tracks)
+	if err != nil {
+		return nil, err
+	}
+	if len(media) == 0 {
+		return nil, errors.New("it has neither video nor audio")
+	}
+	now := time.Now()
+	b := &broadcast{
+		name: name, path: karp.Broadcast(name, now), client: c,
+		catalog: karp.Catalog{Tracks: media},
+		tracks:  make(map[moq.Path]*moq.Track),
+		outputs: make(map[uint32]*output),
+		rate:    newRate(now),
+	}
+	mainIsVideo := false
+	for _, t := range media {
+		out := &output{track: b.newTrack(t.Name, t.Priority), timescale: t.MP4.Timescale}
+		b.outputs[t.MP4.ID] = out
+		if isVideo := t.MP4.Kind == fmp4.Video; b.main == nil || isVideo && !mainIsVideo {
+			b.main, mainIsVideo = out, isVideo
+		}
+	}
+	b.newTrack(karp.CatalogTrack, karp.CatalogPriority)
+	return b, nil
+}
+
+func (b *broadcast) newTrack(name string, priority moq.Priority) *moq.Track {
+	path := b.path.Append(name)
+	t := moq.NewTrack(moq.TrackConfig{
+		Path: path, Info: moq.Info{Priority: priority},
+		Budget: b.client.budget, Limits: trackLimits(),
+	})
+	t.SetInfo(moq.Info{Priority: priority})
+	b.tracks[path] = t
+	return t
+}
+
+// Track returns a track of the broadcast.
+func (b *broadcast) Track(path moq.Path) (*moq.Track, error) {
+	if t, ok := b.tracks[path]; ok {
+		return t, nil
+	}
+	return nil, moq.ErrNotFound
+}
+
+// begin writes the catalog and announces everything, the catalog first.
+func (b *broadcast) begin(s reel.Sample) error {
+	b.began = true
+	now := time.Now()
+	b.start.Store(now.UnixNano())
+	out := b.outputs[s.Track]
+	if out == nil {
+		return nil
+	}
+	b.catalog.Start = now.Add(-time.Duration(karp.Micros(s.Time, out.timescale)) * time.Microsecond)
+	encoded, err := b.catalog.Encode()
+	if err != nil {
+		return err
+	}
+	g, err := b.tracks[b.path.Append(karp.CatalogTrack)].AppendGroup()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(g.WriteFrame(encoded), g.Finish()); err != nil {
+		return err
+	}
+	names := []string{karp.CatalogTrack}
+	for _, t := range b.catalog.Tracks {
+		names = append(names, t.Name)
+	}
+	for _, name := range names {
+		_, err := b.client.out.Announce(origin.Announcement{
+			Path: b.path.Append(name), Kind: origin.Track, Class: origin.Local, Source: b,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait returns when a sample is due.
+func (b *broadcast) wait(ctx context.Context, at time.Duration) error {
+	if !b.began {
+		return nil
+	}
+	d := time.Until(time.Unix(0, b.start.Load()).Add(at))
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-b.client.ended:
+		return errSessionEnded
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// write publishes a sample. A group begins with each that can be decoded alone:
+// of video the keyframes, of audio every one.
+func (b *broadcast) write(s reel.Sample) error {
+	out := b.outputs[s.Track]
+	if out == nil {
+		return nil // neither video nor audio
+	}
+	if !b.began {
+		if err := b.begin(s); err != nil {
+			return err
+		}
+	}
+	if s.Sync || out.group == nil {
+		if err := out.nextGroup(); err != nil {
+			return err
+		}
+	}
+	show := max(0, int64(s.Time)+int64(s.Offset))
+	b.frame = karp.AppendFrame(b.frame[:0], karp.Micros(uint64(show), out.timescale), s.Data)
+	if err := out.group.WriteFrame(b.frame); err != nil {
+		return fmt.Errorf("publish %q: %w", out.track.Path(), err)
+	}
+	b.bytes.Add(int64(len(s.Data)))
+	if out == b.main {
+		b.frames.Add(1)
+	}
+	return nil
+}
+
+func (o *output) nextGroup() error {
+	if o.group != nil {
+		if err := o.group.Finish(); err != nil {
+			return fmt.Errorf("publish %q: %w", o.track.Path(), err)
+		}
+	}
+	g, err := o.track.AppendGroup()
+	if err != nil {
+		return fmt.Errorf("publish %q: %w", o.track.Path(), err)
+	}
+	o.group = g
+	o.groups.Add(1)
+	return nil
+}
+
+// finish ends all tracks and returns when the relay has what there is of them.
+func (b *broadcast) finish(ctx context.Context) error {
+	for _, out := range b.outputs {
+		if out.group != nil {
+			_ = out.group.Finish() // it was whole or is aborted already
+		}
+	}
+	for _, t := range b.tracks {
+		t.End(moq.ErrEnded)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	for _, t := range b.tracks {
+		for {
+			demand, changed := t.Demand()
+			if demand.Subscribers == 0 {
+				break
+			}
+			select {
+			case <-changed:
+				continue
+			case <-b.client.ended:
+				return b.client.lostFailure()
+			case <-ctx.Done():
+			}
+			return failed(fmt.Errorf("the relay did not take the end of %q within %v", b.name, drainTimeout), "is the way to it slower than the media?")
+		}
+	}
+	b.client.drain(ctx)
+	return nil
+}
+
+// subscribers is how many subscriptions the tracks have, the catalog's aside.
+func (b *broadcast) subscribers() int {
+	n := 0
+	for _, out := range b.outputs {
+		d, _ := out.track.Demand()
+		n += d.Subscribers
+	}
+	return n
+}
+
+// progress is what pub --json shows. Fields are only ever added.
+type progress struct {
+	Event         string  `json:"event"` // published, progress or ended
+	Name          string  `json:"name"`
+	Broadcast     string  `json:"broadcast"` // the path, with the broadcast's number
+	Relay         string  `json:"relay"`
+	Protocol      string  `json:"protocol"`
+	Tracks        string  `json:"tracks"`
+	Seconds       float64 `json:"seconds"`
+	BitsPerSecond float64 `json:"bitsPerSecond"`
+	FramesPerSec  float64 `json:"framesPerSecond"`
+	Frames        int64   `json:"frames"`
+	Groups        int64   `json:"groups"`
+	Bytes         int64   `json:"bytes"`
+	Subscriptions int     `json:"subscriptions"` // of media tracks
+	RTTMillis     float64 `json:"rttMillis"`
+}
+
+func (b *broadcast) snapshot(event string) progress {
+	now := time.Now()
+	bits, frames := b.rate.per(now, b.bytes.Load(), b.frames.Load())
+	p := progress{
+		Event: event, Name: b.name.String(), Broadcast: b.path.String(),
+		Relay: b.client.peer(), Protocol: b.client.endpoint.carrier(), Tracks: b.describe(),
+		BitsPerSecond: 8 * bits, FramesPerSec: frames,
+		Frames: b.frames.Load(), Groups: b.main.groups.Load(), Bytes: b.bytes.Load(),
+		Subscriptions: b.subscribers(),
+		RTTMillis:     float64(b.client.conn.Stats().SmoothedRTT) / float64(time.Millisecond),
+	}
+	if start := b.start.Load(); start != 0 {
+		p.Seconds = now.Sub(time.Unix(0, start)).Seconds()
+	}
+	return p
+}
+
+// status is the line that shows how it goes.
+func (b *broadcast) status(show *screen.Screen) string {
+	p := b.snapshot("")
+	if b.start.Load() == 0 {
+		return "waiting for media"
+	}
+	subscribed := "no"
+	if p.Subscriptions > 0 {
+		subscribed = "yes"
+	}
+	return strings.Join([]string{
+		show.Good("live") + " " + screen.Elapsed(time.Duration(p.Seconds*float64(time.Second))),
+		screen.Rate(p.BitsPerSecond),
+		fmt.Sprintf("%.0f fps", p.FramesPerSec),
+		screen.Count(int(p.Groups), "group"),
+		"subscribed " + subscribed,
+		"rtt " + screen.Millis(time.Duration(p.RTTMillis*float64(time.Millisecond))),
+	}, "   ")
+}

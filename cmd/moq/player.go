@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
+	"github.com/moqrelay/moqrelay/relay/moq"
+)
+
+const (
+	// maxBuffered is how much a player holds back to put it in order, in bytes.
+	maxBuffered = 64 << 20
+	// catalogGrace is how long the catalog of another publisher may take to become
+	// complete: moq-karp writes one for every track that it adds.
+	catalogGrace = 100 * time.Millisecond
+)
+
+// player writes one broadcast after the other to one output.
+type player struct {
+	// Static after construction.
+	client *client
+	out    io.Writer
+	wait   time.Duration // for what is missing
+	limit  time.Duration // of the whole, from the first frame on; 0: none
+	stats  *playStats
+
+	// Owned by play.
+	mp4       *fmp4.Writer
+	headers   []fmp4.Track
+	timelines []*karp.Timeline
+	first     time.Time // when the first frame was written
+	last      uint64    // the greatest timestamp written, in microseconds
+	shift     uint64    // from the broadcast's timestamps to those written
+	shifted   bool      // shift is that of this broadcast
+}
+
+// How a broadcast ended that was played without an error.
+type outcome uint8
+
+const (
+	hasEnded outcome = iota // the publisher ended it, all has been written
+	brokeOff                // it stopped
+	replaced                // the publisher has begun another one
+	limited                 // the time is over
+)
+
+// A source is a track to play.
+type source struct {
+	path     moq.Path
+	priority moq.Priority
+}
+
+// loadCatalog reads a catalog.
+func (p *player) loadCatalog(ctx context.Context, path moq.Path, timeout time.Duration) (karp.Catalog, error) {
+	late := &moq.EndError{Reason: moq.Timeout, Detail: fmt.Sprintf("no catalog within %v", timeout)}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
+	defer cancel()
+	sub, err := p.subscribe(source{path, karp.CatalogPriority})
+	if err != nil {
+		return karp.Catalog{}, err
+	}
+	defer sub.Close()
+	c, err := nextCatalog(ctx, sub)
+	if err != nil || !c.Start.IsZero() {
+		return c, err
+	}
+	grace, cancel := context.WithTimeout(ctx, catalogGrace)
+	defer cancel()
+	for {
+		more, err := nextCatalog(grace, sub)
+		if err != nil {
+			return c, nil //nolint:nilerr // the grace is over, what there is counts
+		}
+		c = more
+	}
+}
+
+func nextCatalog(ctx context.Context, sub *moq.Subscription) (karp.Catalog, error) {
+	group, err := sub.Next(ctx)
+	if err != nil {
+		return karp.Catalog{}, err
+	}
+	defer group.Close()
+	frame, err := group.NextFrame(ctx)
+	if err != nil {
+		return karp.Catalog{}, err
+	}
+	return karp.DecodeCatalog(frame)
+}
+
+func (p *player) subscribe(s source) (*moq.Subscription, error) {
+	// A track that ended for lack of subscribers just before is asked for again.
+	for try := 0; ; try++ {
+		track, err := p.client.session.Track(s.path)
+		if err != nil {
+			return nil, err
+		}
+		sub, err := track.Subscribe(moq.SubscribeOptions{Priority: s.priority, Order: moq.Ascending})
+		if err == nil || try > 0 || !errors.Is(err, moq.ErrCancelled) {
+			return sub, err
+		}
+	}
+}
+
+// errOtherMedia is the end of an output that cannot hold what comes next.
+var errOtherMedia = errors.New("the publisher came back with other media")
+
+// setUp writes the movie header, or checks that the one that was written holds
+// for another broadcast as well.
+func (p *player) setUp(c karp.Catalog) error {
+	p.shifted = false
+	var headers []fmp4.Track
+	var timelines []*karp.Timeline
+	for _, t := range c.Tracks {
+		timeline, header := karp.NewTimeline(t)
+		headers = append(headers, header)
+		timelines = append(timelines, timeline)
+	}
+	if p.headers != nil {
+		same := slices.EqualFunc(p.headers, headers, func(a, b fmp4.Track) bool {
+			return a.ID == b.ID && a.Kind == b.Kind && a.Timescale == b.Timescale && string(a.Entry) == string(b.Entry)
+		})
+		if !same {
+			return errOtherMedia
+		}
+		return nil // decode times go on in the old timelines
+	}
+	p.mp4, p.headers, p.timelines = fmp4.NewWriter(p.out), headers, timelines
+	return p.mp4.WriteHeader(headers)
+}
+
+// playMedia plays the tracks of a catalog as MP4.
+func (p *player) playMedia(ctx context.Context, broadcast moq.Path, c karp.Catalog, newer <-chan struct{}) (outcome, error) {
+	var sources []source
+	for _, t := range c.Tracks {
+		sources = append(sources, source{broadcast.Append(t.Name), t.Priority})
+	}
+	return p.play(ctx, sources, newer, karp.ParseFrame, p.writeSample)
+}
+
+// playRaw plays the frames of one track as they are.
+func (p *player) playRaw(ctx context.Context, track moq.Path, newer <-chan struct{}) (outcome, error) {
+	parse := func(frame []byte) (uint64, []byte, error) { return 0, frame, nil }
+	write := func(f playout.Frame) error {
+		_, err := p.out.Write(f.Data)
+		return err
+	}
+	return p.play(ctx, []source{{track, moq.DefaultPriority}}, newer, parse, write)
+}
+
+// writeSample writes a frame as a fragment of its own, so that it is out at once.
+func (p *player) writeSample(f playout.Frame) error {
+	if !p.shifted {
+		p.shifted, p.shift = true, 0
+		if p.last > 0 { // a further broadcast goes on where the last one stopped
+			p.shift = p.last + uint64(frameTime/time.Microsecond) - f.Micros
+		}
+	}
+	micros := f.Micros + p.shift
+	if int64(micros) < 0 {
+		micros = 0 // before the first frame of this broadcast, of the output as well
+	}
+	p.last = max(p.last, micros)
+	decode, offset, duration := p.timelines[f.Track].Place(micros)
+	return p.mp4.WriteSamples(fmp4.Sample{
+		Track: p.headers[f.Track].ID, Time: decode, Offset: offset, Duration: duration,
+		Sync: f.First, Data: f.Data,
+	})
+}
+
+// frameTime is a guess at the time between the last frame of a broadcast and the
+// first one of the next.
+const frameTime = 33 * time.Millisecond
+
+// play subscribes to the sources and writes their frames in order until they
+// end. What is missing is waited for as long as p.wait says and then counted.
+func (p *player) play(
+	ctx context.Context, sources []source, newer <-chan struct{},
+	parse func([]byte) (uint64, []byte, error), write func(playout.Frame) error,
+) (outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var receivers sync.WaitGroup
+	defer receivers.Wait()
+	defer cancel()
+	arrivals := make(chan arrival)
+	for i, s := range sources {
+		sub, err := p.subscribe(s)
+		if err != nil {
+			return brokeOff, fmt.Errorf("subscribe %q: %w", s.path, err)
+		}
+		r := &receiver{sub: sub, track: i, arrivals: arrivals}
+		receivers.Go(func() { r.run(ctx) })
+	}
+	buffer := playout.New(len(sources), p.wait, maxBuffered)
+	defer p.stats.finish(buffer)
+	result := hasEnded
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
+	for {
+		next, err := p.writeDue(buffer, write)
+		if err != nil {
+			return brokeOff, err
+		}
+		if buffer.Done() {
+			return result, nil
+		}
+		wake.Reset(next)
+		select {
+		case a := <-arrivals:
+			if a.kind == trackEnded && !errors.Is(a.err, moq.ErrEnded) {
+				result = brokeOff
+				p.stats.brokeOff(a.err)
+			}
+			if err := a.put(buffer, parse); err != nil {
+				return brokeOff, fmt.Errorf("track %q: %w", sources[a.track].path, err)
+			}
+		case <-wake.C:
+		case <-newer:
+			return replaced, nil
+		case <-p.client.ended:
+			return brokeOff, nil
+		case <-ctx.Done():
+			return brokeOff, context.Cause(ctx)
+		}
+		if p.limit > 0 && !p.first.IsZero() && time.Since(p.first) >= p.limit {
+			return limited, nil
+		}
+	}
+}
+
+// writeDue writes the frames whose turn it is and returns how long there is
+// nothing to do unless something comes.
+func (p *player) writeDue(buffer *playout.Buffer, write func(playout.Frame) error) (time.Duration, error) {
+	for {
+		now := time.Now()
+		f, ok, wake := buffer.Next(now)
+		if !ok {
+			idle := time.Hour
+			if !wake.IsZero() {
+				idle = max(0, wake.Sub(now))
+			}
+			if p.limit > 0 && !p.first.IsZero() {
+				idle = min(idle, max(0, p.first.Add(p.limit).Sub(now)))
+			}
+			return idle, nil
+		}
+		if err := write(f); err != nil {
+			return 0, fmt.Errorf("write: %w", err)
+		}
+		if p.first.IsZero() {
+			p.first = now
+			p.stats.joined(now)
+		}
+		p.stats.wrote(f, buffer)
+		if p.limit > 0 && now.Sub(p.first) >= p.limit {
+			return 0, nil
+		}
+	}
+}

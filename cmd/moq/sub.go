@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+)
+
+// sub is the command that plays.
+type sub struct {
+	*environment
+	dialFlags
+	name     string
+	track    string
+	output   string
+	duration time.Duration
+	wait     time.Duration
+	json     bool
+}
+
+func newSub(env *environment) *cobra.Command {
+	s := &sub{environment: env}
+	cmd := &cobra.Command{
+		Use:   "sub URL --name NAME",
+		Short: "Play a live broadcast into a fragmented MP4",
+		Long: `Play a live broadcast into a fragmented MP4 that players and ffmpeg take, with the
+samples and times as they were published, until the broadcast ends.
+
+If the publisher comes back with the same media, the MP4 goes on; with other
+media it has to end, because it has one header. Groups that do not come in time
+are left out and counted. "age" is how old frames are when they come, by the
+publisher's clock; "jitter" is how much later than the earliest; "stalls" is how
+often nothing came for half a second.
+
+With --track the frames of that one track are written as they were published, one
+after the other, with nothing in between.`,
+		Example: `  moq sub http://localhost:4443 --name demo/clip -o - | ffplay -
+  moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s`,
+		Args: wantArgs(1, 1, "the URL of a relay"),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&s.name, "name", "", "play what is published as `NAME`, parts separated by /")
+	fs.StringVar(&s.track, "track", "", "write the raw frames of this `TRACK` alone, such as video1 or catalog.json")
+	fs.StringVarP(&s.output, "output", "o", "-", "write to `FILE`, - is standard output")
+	fs.DurationVar(&s.duration, "duration", 0, "stop after this time")
+	fs.DurationVar(&s.wait, "jitter", 500*time.Millisecond, "wait at most this long for what is missing")
+	fs.BoolVar(&s.json, "json", false, "show progress as JSON, an object per line")
+	s.register(fs)
+	return cmd
+}
+
+func (s *sub) run(ctx context.Context, url string) error {
+	name := moq.ParsePath(s.name)
+	switch {
+	case name.Len() == 0:
+		return misused(fmt.Sprintf("\"moq announced %s\" lists what there is", url), "add --name: nothing to play is named")
+	case s.duration < 0 || s.wait < 0:
+		return misused("give times such as 30s", "--duration and --jitter cannot be negative")
+	}
+	if _, err := parseEndpoint(url, s.protocol); err != nil {
+		return err
+	}
+	out, err := s.open()
+	if err != nil {
+		return err
+	}
+	err = s.subscribe(ctx, url, name, out)
+	if closeErr := out.Close(); err == nil && closeErr != nil {
+		err = failed(closeErr, "is there space left?")
+	}
+	return err
+}
+
+// open opens the output.
+func (s *sub) open() (io.WriteCloser, error) {
+	if s.output != "-" {
+		f, err := os.Create(s.output)
+		if err != nil {
+			return nil, failed(fmt.Errorf("--output: %w", err), "give a file in a folder that exists and can be written")
+		}
+		return f, nil
+	}
+	if f, ok := s.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return nil, misused("add -o FILE, or | ffplay -", "media would be written to the terminal")
+	}
+	return nopCloser{s.stdout}, nil
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// subscribe connects and plays broadcast after broadcast of the name.
+func (s *sub) subscribe(ctx context.Context, url string, name moq.Path, out io.Writer) error {
+	c, err := s.connect(ctx, url, origin.NewTable(), name)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	v := &viewing{
+		sub: s, client: c, show: s.screen(),
+		finder: newFinder(name, s.track),
+		stats:  newPlayStats(time.Since(c.opened)),
+	}
+	v.player = &player{client: c, out: out, wait: s.wait, limit: s.duration, stats: v.stats}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	finding, shown := make(chan struct{}), make(chan struct{})
+	go func() { defer close(finding); v.finder.run(ctx, c.in) }()
+	showing, hide := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { defer close(shown); v.run(showing) }()
+	err = v.watch(ctx)
+	hide()
+	<-shown
+	cancel()
+	<-finding
+	return err
+}
+
+// viewing is one run of sub.
+type viewing struct {
+	*sub
+	client *client
+	show   *screen.Screen
+	finder *finder
+	player *player
+	stats  *playStats
+}
+
+// watch plays until the broadcast has ended, the time is over or ctx is done.
+func (v *viewing) watch(ctx context.Context) error {
+	for {
+		path, err := v.find(ctx)
+		if err != nil {
+			return err
+		}
+		result, err := v.play(ctx, path)
+		switch {
+		case ctx.Err() != nil:
+			if v.player.first.IsZero() {
+				return errInterrupted
+			}
+			return nil
+		case errors.Is(err, errOtherMedia):
+			return failed(fmt.Errorf("%q: %w", v.finder.name, err), "start again to play these")
+		case err != nil:
+			return failed(err, "\"moq announced %s\" lists what there is", v.client.endpoint.url)
+		case isClosed(v.client.ended):
+			return v.client.lostFailure()
+		case result == limited:
+			return nil
+		case result == hasEnded:
+			if _, later, _ := v.finder.newer(path); !later {
+				return nil
+			}
+		case result == brokeOff:
+			v.show.Note("%q broke off, waiting for it to come back", v.finder.name)
+			if err := v.awaitNewer(ctx, path); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// find waits until the broadcast, or the track, is announced.
+func (v *viewing) find(ctx context.Context) (moq.Path, error) {
+	return v.await(ctx, v.finder.newest, func() error {
+		what := fmt.Sprintf("subscribe %q", v.finder.name)
+		if v.track != "" {
+			what = fmt.Sprintf("subscribe %q of %q", v.track, v.finder.name)
+		}
+		return failed(fmt.Errorf("%s: not announced at %s within %v", what, v.client.peer(), v.timeout),
+			"\"moq announced %s\" lists what is", v.client.endpoint.url)
+	})
+}
+
+// awaitNewer waits for a later broadcast than the one that broke off.
+func (v *viewing) awaitNewer(ctx context.Context, path moq.Path) error {
+	newer := func() (moq.Path, bool, <-chan struct{}) { return v.finder.newer(path) }
+	_, err := v.await(ctx, newer, func() error {
+		v.stats.mu.Lock()
+		defer v.stats.mu.Unlock()
+		return failed(fmt.Errorf("%q broke off and did not come back within %v: %w", v.finder.name, v.timeout, v.stats.failure),
+			"what came before is in the output; is the publisher running?")
+	})
+	return err
+}
+
+func (v *viewing) await(
+	ctx context.Context, look func() (moq.Path, bool, <-chan struct{}), late func() error,
+) (moq.Path, error) {
+	timer := time.NewTimer(v.timeout)
+	defer timer.Stop()
+	for {
+		path, found, changed := look()
+		if found {
+			return path, nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return moq.Path{}, late()
+		case <-v.client.ended:
+			return moq.Path{}, v.client.lostFailure()
+		case <-ctx.Done():
+			if v.player.first.IsZero() {
+				return moq.Path{}, errInterrupted
+			}
+			return moq.Path{}, nil
+		}
+	}
+}
+
+// play plays the broadcast that path, its catalog or the wanted track, is of.
+func (v *viewing) play(ctx context.Context, path moq.Path) (outcome, error) {
+	found := time.Now()
+	newer, stop := v.watchNewer(ctx, path)
+	defer stop()
+	if v.track != "" {
+		v.stats.begin(karp.Catalog{}, found)
+		return v.player.playRaw(ctx, path, newer)
+	}
+	catalog, err := v.player.loadCatalog(ctx, path, v.timeout)
+	if err != nil {
+		return brokeOff, fmt.Errorf("subscribe %q: %w", v.finder.name, err)
+	}
+	if len(catalog.Tracks) == 0 {
+		return brokeOff, fmt.Errorf("subscribe %q: its catalog names no track", v.finder.name)
+	}
+	if err := v.player.setUp(catalog); err != nil {
+		return brokeOff, err
+	}
+	v.stats.begin(catalog, found)
+	return v.player.playMedia(ctx, path.Parent(), catalog, newer)
+}
+
+// watchNewer returns a channel that is closed when a later broadcast than that
+// of path is announced.
+func (v *viewing) watchNewer(ctx context.Context, path moq.Path) (newer <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	announced, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			_, found, changed := v.finder.newer(path)
+			if found {
+				close(announced)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return announced, func() { cancel(); <-done }
+}
+
+// run shows how it goes until ctx is done.
+func (v *viewing) run(ctx context.Context) {
+	if v.json {
+		v.report(ctx)
+		return
+	}
+	told := false
+	v.show.Run(ctx, func() string {
+		now := time.Now()
+		p := v.stats.snapshot("", now)
+		if p.Frames == 0 {
+			return fmt.Sprintf("waiting for %s", v.finder.name)
+		}
+		if !told {
+			told = true
+			v.show.Note("%s < %s   %s   joined in %s", v.show.Strong(v.finder.name.String()), v.client.peer(),
+				v.client.endpoint.carrier(), screen.Millis(time.Duration(p.JoinMillis*float64(time.Millisecond))))
+		}
+		return v.stats.status(v.show, now)
+	})
+}
+
+// report writes the progress as JSON, every second and at the end.
+func (v *viewing) report(ctx context.Context) {
+	encoder := json.NewEncoder(v.stderr)
+	event := "joined"
+	write := func(event string) {
+		p := v.stats.snapshot(event, time.Now())
+		p.Name, p.Relay, p.Protocol = v.finder.name.String(), v.client.peer(), v.client.endpoint.carrier()
+		_ = encoder.Encode(p) // nobody is left to tell
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if v.stats.hasJoined() {
+				write(event)
+				event = "progress"
+			}
+		case <-ctx.Done():
+			write("ended")
+			return
+		}
+	}
+}
