@@ -27,6 +27,7 @@ func (r *Relay) serverConfig() server.Config {
 		},
 		Withdraw:    r.cluster.Withdraw,
 		Fingerprint: func(host string) string { return r.certs.For(host).Fingerprint.String() },
+		PeerName:    cluster.NodeName,
 		Node:        r.nodeInfo,
 		Broadcasts:  r.broadcasts,
 		Metrics:     r.metrics,

@@ -207,6 +207,12 @@ func parseMark(mark string) (node, instance string) {
 	return node, instance
 }
 
+// NodeName returns the name of the node that gave a mark.
+func NodeName(mark string) string {
+	name, _ := parseMark(mark)
+	return name
+}
+
 func newInstance() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails

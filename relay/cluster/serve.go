@@ -76,7 +76,7 @@ func (c *Cluster) clientConfig(log *slog.Logger) session.Config {
 	cfg := c.Session
 	cfg.Log = log
 	cfg.In, cfg.Out, cfg.Class = c.Table, c.Table, origin.Client
-	cfg.Node = c.mark()
+	cfg.Node = c.Node // where the client is; the run is for peers
 	cfg.Visible = func(a origin.Announcement) bool { return c.visible(client, "", a) }
 	cfg.Accept = func(p moq.Path) error { return c.accepts(client, "", p) }
 	return cfg

@@ -66,7 +66,7 @@ func (s *Server) privateHandler() http.Handler {
 	s.handleHealth(mux)
 	mux.Handle("GET "+config.PathMetrics, promhttp.HandlerFor(s.Metrics.Registry(), promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET "+config.PathNodes, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.nodeInfo()) })
-	mux.HandleFunc("GET "+config.PathSessions, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.sessions.list()) })
+	mux.HandleFunc("GET "+config.PathSessions, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.sessions.list(s.PeerName)) })
 	mux.HandleFunc("GET "+config.PathBroadcasts, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Broadcasts()) })
 	mux.HandleFunc("POST /drain", s.serveDrain)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

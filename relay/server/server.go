@@ -52,6 +52,8 @@ type Config struct {
 	// Fingerprint returns the SHA-256 of the leaf served to clients that ask
 	// for host.
 	Fingerprint func(host string) string
+	// PeerName returns the name of the node that gave this mark, "" for a client.
+	PeerName func(mark string) string
 	// Node and Broadcasts answer the private paths of those names.
 	Node       func() NodeInfo
 	Broadcasts func() []BroadcastInfo

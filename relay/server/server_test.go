@@ -54,6 +54,7 @@ func start(t *testing.T) *running {
 		},
 		Withdraw:    func() {},
 		Fingerprint: func(host string) string { return store.For(host).Fingerprint.String() },
+		PeerName:    func(string) string { return "" },
 		Node:        func() NodeInfo { return NodeInfo{Node: "eu-0:4443", Role: "node"} },
 		Broadcasts:  func() []BroadcastInfo { return []BroadcastInfo{} },
 		Metrics:     metrics.New(),

@@ -79,13 +79,13 @@ func (r *registry) all() []*entry {
 	return entries
 }
 
-func (r *registry) list() []SessionInfo {
+func (r *registry) list(peerName func(mark string) string) []SessionInfo {
 	infos := []SessionInfo{}
 	for _, e := range r.all() {
 		st := e.session.Stats()
 		infos = append(infos, SessionInfo{
 			Session:       e.id,
-			Peer:          e.session.Node(),
+			Peer:          peerName(e.session.Node()),
 			Remote:        e.conn.RemoteAddr().String(),
 			Protocol:      e.conn.Protocol(),
 			Transport:     e.conn.Kind().String(),

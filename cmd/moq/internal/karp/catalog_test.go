@@ -199,7 +199,7 @@ func FuzzCatalog(f *testing.F) {
 			return
 		}
 		for _, track := range c.Tracks {
-			timeline, _ := NewTimeline(track)
+			timeline := NewTimeline(track)
 			for _, micros := range []uint64{0, 1, 1 << 61, 7} {
 				timeline.Place(micros)
 			}

@@ -11,16 +11,16 @@ import (
 // presentation times alone and without waiting for later frames. Decode times
 // always rise. With B-frames, which come in the order of decoding, a decode time
 // is the smallest presentation time not used yet, a fixed number of frames ago:
-// as encoders choose them. For that every time is moved later by that number of
-// frames, which MP4's Start takes back.
+// as encoders choose them. The first ones lie before the first presentation
+// time, or close together at 0 where there is no room.
 type Timeline struct {
 	// Static after construction.
 	timescale uint32
 	reorder   int
 	frame     uint64 // guess of a frame's duration
-	shift     uint64
 
 	frames  int
+	origin  uint64 // the first presentation time
 	waiting times  // presentation times that are to become decode times
 	last    uint64 // the last decode time
 	step    uint64 // from the decode time before it
@@ -33,26 +33,22 @@ const (
 	maxSampleTicks = math.MaxUint32
 )
 
-// NewTimeline returns the timeline of a track, and the track as it has to stand
-// in the movie header.
-func NewTimeline(t Track) (*Timeline, fmp4.Track) {
+// NewTimeline returns the timeline of a track.
+func NewTimeline(t Track) *Timeline {
 	l := &Timeline{timescale: t.MP4.Timescale, reorder: t.Format.Reorder}
 	l.frame = max(1, uint64(l.timescale)/frameRate)
 	if t.MP4.Kind == fmp4.Audio {
 		l.frame = max(1, Ticks(Micros(framesOfAAC, uint32(max(1, t.Format.SampleRate))), l.timescale))
 	}
 	l.step = l.frame
-	l.shift = uint64(l.reorder) * l.frame
-	header := t.MP4
-	header.Start += l.shift
-	return l, header
+	return l
 }
 
 // Place returns decode time, composition offset and duration of the next frame.
 // The duration is that of the frame before: the decode time of the next one is
 // what counts, and is not known yet.
 func (l *Timeline) Place(micros uint64) (decode uint64, offset int32, duration uint32) {
-	show := min(Ticks(micros, l.timescale), math.MaxInt64) + l.shift
+	show := min(Ticks(micros, l.timescale), math.MaxInt64)
 	decode = show
 	if l.reorder > 0 {
 		decode = l.reordered(show)
@@ -71,16 +67,13 @@ func (l *Timeline) Place(micros uint64) (decode uint64, offset int32, duration u
 
 func (l *Timeline) reordered(show uint64) uint64 {
 	heap.Push(&l.waiting, show)
-	if len(l.waiting) <= l.reorder {
-		first := l.waiting[0]
-		if l.frames > 0 {
-			first = l.last + l.frame
-		} else {
-			first -= l.shift
-		}
-		return min(first, l.waiting[0])
+	if len(l.waiting) > l.reorder {
+		return heap.Pop(&l.waiting).(uint64)
 	}
-	return heap.Pop(&l.waiting).(uint64)
+	if l.frames == 0 {
+		l.origin = show
+	}
+	return l.origin - min(l.origin, uint64(l.reorder-l.frames)*l.frame)
 }
 
 // times is a heap with the smallest time first.

@@ -47,6 +47,9 @@ type Options struct {
 	Binary string
 	// Page is the address of the status page.
 	Page string
+	// PortOffset moves every port of the relays, for a second cluster beside the
+	// first.
+	PortOffset int
 	// Step is told what was done and how long it took, while the cluster starts
 	// and when it changes.
 	Step func(what, detail string, took time.Duration)
@@ -106,7 +109,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	plan, err := Render(manifest, dir)
+	plan, err := Render(manifest, dir, o.PortOffset)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Manifest, err)
 	}
@@ -252,7 +255,7 @@ func (c *cluster) watch(ctx context.Context, applied []byte) {
 // change applies a new manifest to the running cluster.
 func (c *cluster) change(ctx context.Context, manifest []byte) error {
 	began := time.Now()
-	plan, err := Render(manifest, c.dir)
+	plan, err := Render(manifest, c.dir, c.PortOffset)
 	if err != nil {
 		return err
 	}

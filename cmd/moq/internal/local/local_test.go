@@ -28,7 +28,7 @@ func renderSample(t *testing.T, dir string) Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := Render(manifest, dir)
+	plan, err := Render(manifest, dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestU4BadManifests(t *testing.T) {
 		"unknown extra arg": {head + "spec: {root: {}, pod: {extraArgs: [--no-such-flag]}}\n", "extraArgs"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Render([]byte(tc.manifest), "/state"); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := Render([]byte(tc.manifest), "/state", 0); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want an error with %q", err, tc.want)
 			}
 		})

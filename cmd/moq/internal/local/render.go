@@ -14,7 +14,7 @@ import (
 
 // Where relays listen on this machine: the root at rootPort, region i from
 // regionPort + i*regionStep on. The private port of a relay is privateOffset
-// above its public one.
+// above its public one. Options.PortOffset moves all of them.
 const (
 	rootPort      = 4443
 	regionPort    = 4451
@@ -55,8 +55,8 @@ func (n Node) Role() string {
 }
 
 // Render turns a manifest into relays of this machine whose files lie below
-// dir.
-func Render(manifest []byte, dir string) (Plan, error) {
+// dir and whose ports are moved by offset.
+func Render(manifest []byte, dir string, offset int) (Plan, error) {
 	cluster, err := v1alpha1.Decode(manifest)
 	if err != nil {
 		return Plan{}, err
@@ -65,7 +65,7 @@ func Render(manifest []byte, dir string) (Plan, error) {
 	plan := Plan{Name: cluster.Name, sets: resources.Sets(cluster)}
 	roots := make([]string, 0, resources.RootSet(cluster).Replicas)
 	for i := range resources.RootSet(cluster).Replicas {
-		roots = append(roots, address(rootPort+int(i)))
+		roots = append(roots, address(rootPort+offset+int(i)))
 	}
 	for i, set := range plan.sets {
 		base := rootPort
@@ -76,7 +76,7 @@ func Render(manifest []byte, dir string) (Plan, error) {
 			return Plan{}, fmt.Errorf("spec.regions[%d]: %d relays: a region on one machine has at most %d", i-1, set.Replicas, regionStep)
 		}
 		for ordinal := range int(set.Replicas) {
-			node, err := render(set, ordinal, base+ordinal, roots, dir)
+			node, err := render(set, ordinal, base+offset+ordinal, roots, dir)
 			if err != nil {
 				return Plan{}, err
 			}

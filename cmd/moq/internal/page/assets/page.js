@@ -87,6 +87,8 @@ const drawMap = (nodes) => {
   const { at, centres } = place(nodes);
   const svg = $("map");
   svg.replaceChildren();
+  const half = Math.max(110, ...centres.map((c) => Math.abs(c.y) + 105));
+  svg.setAttribute("viewBox", `-340 ${-half} 680 ${2 * half}`);
   for (const c of centres) {
     svg.append(
       make("ellipse", { class: "region", cx: c.x, cy: c.y, rx: 95, ry: 82 }),
