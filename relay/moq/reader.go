@@ -43,6 +43,15 @@ func (r *GroupReader) Done() <-chan struct{} {
 	return r.done
 }
 
+// Dropped returns why the group was dropped for this reader, and false if it was
+// not.
+func (r *GroupReader) Dropped() (DropReason, bool) {
+	if !r.dropped.Load() {
+		return 0, false
+	}
+	return r.reason, true
+}
+
 // Newest tells whether the group is the newest of its track.
 func (r *GroupReader) Newest() bool {
 	t := r.group.track
