@@ -50,7 +50,7 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 	watch := s.config.Out.Watch(prefix, s.mayTell)
 	defer watch.Close()
 	var buf []byte
-	for {
+	for ctx.Err() == nil {
 		event, err := watch.Next(ctx)
 		if err != nil {
 			return err
@@ -69,6 +69,7 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 			return err
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // mayTell says which announcements the peer is told. The unit of MoqTransfork is

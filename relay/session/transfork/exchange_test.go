@@ -38,3 +38,79 @@ func TestExchange(t *testing.T) {
 		})
 	}
 }
+
+// TestCaptured plays what was captured of moq-clock, moq-karp and a subscriber
+// with moq-relay 0.6.8 between them. Where we differ by intention the script
+// says so.
+func TestCaptured(t *testing.T) {
+	t.Run("C1 and C2: moq-clock", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			p := w.publisher()
+			s := w.client()
+			sub := s.openStream(subscribeHex)
+			up := p.accept(subscribeHex)
+			const minute39 = "00 00 27 11 323032362d31312d32322030383a33393a 02 3537 02 3538"
+			g39 := p.uni(minute39) // before INFO
+			up.write("80 01 00 27")
+			sub.want("80 01 00 27") // 0.6.8 says 0: it does not wait for the publisher
+			s39 := s.acceptUni(minute39)
+			g39.write("02 3539")
+			s39.want("02 3539")
+			const minute40 = "00 00 28 11 323032362d31312d32322030383a34303a 02 3030"
+			g40 := p.uni(minute40)
+			s40 := s.acceptUni(minute40)
+			g39.fin()
+			s39.wantEOF()
+			g40.write("02 3031")
+			s40.want("02 3031")
+		})
+	})
+	t.Run("C3: moq-karp", func(t *testing.T) {
+		const (
+			prefix  = "03 03 626262 0a 31373935343233323138"
+			catalog = prefix + "0c 636174616c6f672e6a736f6e"
+			video   = prefix + "06 766964656f31"
+			audio   = prefix + "06 617564696f32"
+		)
+		bubble(t, nil, func(w *world) {
+			p := w.connect()
+			p.shake()
+			p.accept(interestHex).write("01" + catalog + "01" + video + "01" + audio)
+			settle()
+			s := w.client()
+			s.openStream(interestHex).want("01" + catalog + "01" + video + "01" + audio)
+
+			sub := s.openStream("02 00" + catalog + "80 01 00 00 00")
+			up := p.accept("02 00" + catalog + "80 01 00 00 00")
+			json := append(unhex("00 00 01 415d"), make([]byte, 349)...)
+			g := p.uni("")
+			g.writeBytes(json)
+			g.fin()
+			up.write("7f 01 00 01")
+			sub.want("80 01 00 01") // the asker's priority, not the publisher's
+			c := s.nextUni()
+			c.wantBytes(json)
+			c.wantEOF()
+
+			sub = s.openStream("02 01" + video + "80 01 00 00 00")
+			up = p.accept("02 01" + video + "80 01 00 00 00")
+			up.write("82 01 00 00")
+			sub.want(infoHex)
+			frame := append(unhex("00 01 00 6062 00 000002"), make([]byte, 8286)...)
+			p.uni("").writeBytes(frame)
+			s.nextUni().wantBytes(frame)
+
+			sub = s.openStream("02 02" + audio + "80 01 00 00 00")
+			up = p.accept("02 02" + audio + "80 01 00 00 00")
+			up.write("81 01 00 02")
+			sub.want("80 01 00 02")
+			frame = append(unhex("00 02 02 410a 8001101b"), make([]byte, 262)...)
+			a := p.uni("")
+			a.writeBytes(frame)
+			a.fin()
+			got := s.nextUni()
+			got.wantBytes(frame)
+			got.wantEOF()
+		})
+	})
+}

@@ -273,8 +273,8 @@ func (g *sender) close(err error) {
 	d.mu.Lock()
 	stream, stopped := g.stream, g.stopped
 	d.mu.Unlock()
-	if _, drop := errors.AsType[*moq.DropError](err); !drop && isClosed(g.group.Done()) && !stopped {
-		_, err = g.group.Next(d.session.conn.Context()) // the drop that made the write fail
+	if reason, dropped := g.group.Dropped(); dropped {
+		err = &moq.DropError{Reason: reason} // also where it made a write fail
 	}
 	code := codeOf(err)
 	stream.CancelWrite(uint32(code))
@@ -295,68 +295,4 @@ func (g *sender) stop(code wire.Code) {
 	g.down.mu.Unlock()
 	stream.CancelWrite(uint32(code))
 	g.group.Close()
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// prioritise places the groups that are being sent among the other streams of
-// the session. It is called when a group is added, not when one has ended.
-func (d *downstream) prioritise() {
-	rank := d.session.rank(d.currentPriority())
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for behind, g := range d.senders {
-		if d.order == moq.Ascending {
-			// One level, in the order in which the streams were opened.
-			g.stream.SetPriority(urgency(rank, 0), false)
-		} else {
-			// Tracks of one priority take turns.
-			g.stream.SetPriority(urgency(rank, behind), true)
-		}
-	}
-}
-
-// prioritise places all groups anew after priorities have changed.
-func (s *Session) prioritise() {
-	for _, d := range s.servingNow() {
-		d.prioritise()
-	}
-}
-
-func (s *Session) rank(p moq.Priority) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ranks.rank(p)
-}
-
-// startTickerLocked has tick called while there are subscriptions.
-func (s *Session) startTickerLocked() {
-	if s.ticker == nil {
-		s.ticker = time.AfterFunc(tickInterval, s.tick)
-	} else if len(s.serving) == 1 {
-		s.ticker.Reset(tickInterval)
-	}
-}
-
-// tick looks after what does not show up at the next group: senders that are
-// blocked by their subscriber while their group was dropped, and drops.
-func (s *Session) tick() {
-	s.spawn(func() {
-		for _, d := range s.servingNow() {
-			d.stopDropped()
-			d.tellDrops()
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.ended && len(s.serving) > 0 {
-			s.ticker.Reset(tickInterval)
-		}
-	})
 }

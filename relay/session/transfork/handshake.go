@@ -160,8 +160,10 @@ func (s *Session) watchSessionStream(r *reader) {
 			s.endByPeer(wire.CodeCancel, "cancelled")
 			return
 		default:
-			s.endByPeer(wire.CodeTransport, "Session stream was reset")
-			return
+			if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+				s.endByPeer(wire.CodeTransport, "Session stream was reset")
+			}
+			return // the connection has ended, and acceptRequests sees to that
 		}
 	}
 }

@@ -283,3 +283,14 @@ func (s *stream) wantSilence(d time.Duration) {
 		s.Fatalf("read % x, %v; want nothing", b[:n], err)
 	}
 }
+
+// wantResetAfterData reads whatever there is to the reset of the stream.
+func (s *stream) wantResetAfterData(code wire.Code) {
+	s.Helper()
+	s.deadline(20 * time.Second)
+	n, err := io.Copy(io.Discard, s)
+	e, ok := errors.AsType[*transport.StreamError](err)
+	if !ok || !e.Remote || e.Code != uint32(code) {
+		s.Fatalf("read %d bytes, %v; want a reset with %d", n, err, code)
+	}
+}

@@ -19,11 +19,23 @@ func (s *Session) acceptRequests() {
 	for {
 		stream, err := s.conn.AcceptStream(ctx)
 		if err != nil {
+			s.awaitEnd()
 			return
 		}
 		if !s.spawn(func() { s.serveRequest(stream) }) {
 			return
 		}
+	}
+}
+
+// awaitEnd waits until the connection says why it has ended: its streams may
+// know that a moment earlier.
+func (s *Session) awaitEnd() {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-s.conn.Context().Done():
+	case <-timer.C:
 	}
 }
 

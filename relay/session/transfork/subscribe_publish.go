@@ -1,11 +1,9 @@
 package transfork
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +24,6 @@ const (
 	// updateGap is the silence after which four fields are a whole
 	// SUBSCRIBE_UPDATE, as some writers omit one.
 	updateGap = 200 * time.Millisecond
-	// creditPoll is how often a subscription looks for credit for another stream.
-	creditPoll = 10 * time.Millisecond
 )
 
 // downstream is a subscription that the peer has here.
@@ -52,10 +48,6 @@ type downstream struct {
 	finished time.Time     // when the last group was
 	quieter  chan struct{} // holds 1: senders or writing has shrunk
 }
-
-// maxDrops bounds the GROUP_DROP messages that wait because the peer does not
-// read its Subscribe stream.
-const maxDrops = 256
 
 // serveSubscribe serves one subscription of the peer.
 func (s *Session) serveSubscribe(stream transport.Stream, r *reader) {
@@ -206,6 +198,9 @@ func notify(c chan struct{}) {
 // is known soon.
 func (d *downstream) answer(ctx context.Context, ask wire.Subscribe) error {
 	defer d.doneWriting()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	track := d.sub.Track()
 	timer := time.NewTimer(answerWait)
 	defer timer.Stop()
@@ -306,54 +301,6 @@ func (d *downstream) feed(ctx context.Context) error {
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {
 			return err
-		}
-	}
-}
-
-// launch starts to send a group. Without credit for its stream it waits, and
-// meanwhile skips to whatever is newest.
-func (d *downstream) launch(ctx context.Context, group *moq.GroupReader) error {
-	stream, err := d.session.conn.OpenUniStream()
-	if errors.Is(err, transport.ErrNoCredit) {
-		stream, group, err = d.awaitCredit(ctx, group)
-	}
-	if err != nil {
-		group.Abort(moq.StreamCredit)
-		return err
-	}
-	g := &sender{down: d, group: group, stream: stream, sequence: group.Sequence()}
-	d.addSender(g)
-	if !d.session.spawn(g.run) {
-		d.removeSender(g)
-		group.Close()
-		return errClosed
-	}
-	return nil
-}
-
-// awaitCredit waits until a stream can be opened and returns it with the group
-// that is newest by then.
-func (d *downstream) awaitCredit(ctx context.Context, group *moq.GroupReader) (transport.SendStream, *moq.GroupReader, error) {
-	ticker := time.NewTicker(creditPoll)
-	defer ticker.Stop()
-	expired, cancel := context.WithCancel(ctx) // has Next only look
-	cancel()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil, group, context.Cause(ctx)
-		}
-		if !group.Newest() {
-			d.sub.SkipToNewest(moq.StreamCredit)
-			if newer, err := d.sub.Next(expired); err == nil {
-				group.Abort(moq.StreamCredit)
-				group = newer
-			}
-		}
-		stream, err := d.session.conn.OpenUniStream()
-		if !errors.Is(err, transport.ErrNoCredit) {
-			return stream, group, err
 		}
 	}
 }
@@ -474,117 +421,5 @@ func (d *downstream) awaitArrival() {
 	case <-timer.C:
 	case <-d.stream.Stopped():
 	case <-d.session.conn.Context().Done():
-	}
-}
-
-// tellDrops tells the subscriber what it does not get.
-func (d *downstream) tellDrops() {
-	for _, r := range d.sub.Dropped() {
-		extra := r.Last - r.First
-		// More groups than a track remembers were never there to be dropped.
-		d.session.config.Metrics.GroupsDropped(r.Reason.String(), min(extra, uint64(maxCountedDrops-1))+1)
-		d.queueDrop(wire.GroupDrop{First: r.First, Extra: extra, Code: codeOfDrop(r.Reason)})
-	}
-	d.writeDrops()
-}
-
-// maxCountedDrops is how many groups one range counts for at most.
-const maxCountedDrops = 64
-
-func (d *downstream) queueDrop(drop wire.GroupDrop) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.drops) == maxDrops {
-		d.drops = slices.Delete(d.drops, 0, 1)
-	}
-	d.drops = append(d.drops, drop)
-}
-
-// writeDrops writes the GROUP_DROP messages that wait, in a goroutine that is
-// there only for as long as there are some.
-func (d *downstream) writeDrops() {
-	d.mu.Lock()
-	busy := d.writing || len(d.drops) == 0
-	if !busy {
-		d.writing = true
-	}
-	d.mu.Unlock()
-	if busy {
-		return
-	}
-	if !d.session.spawn(d.writeDropsNow) {
-		d.doneWriting()
-	}
-}
-
-func (d *downstream) writeDropsNow() {
-	defer d.doneWriting()
-	for {
-		d.mu.Lock()
-		drops := d.drops
-		d.drops = nil
-		d.mu.Unlock()
-		if len(drops) == 0 {
-			return
-		}
-		var b []byte
-		for _, drop := range drops {
-			b = drop.Append(b)
-		}
-		if _, err := d.stream.Write(b); err != nil {
-			return // the subscriber does not want to know, or has left
-		}
-	}
-}
-
-func (d *downstream) doneWriting() {
-	d.mu.Lock()
-	d.writing = false
-	d.mu.Unlock()
-	notify(d.quieter)
-}
-
-func (d *downstream) addSender(g *sender) {
-	d.mu.Lock()
-	at, _ := slices.BinarySearchFunc(d.senders, g, func(a, b *sender) int { return cmp.Compare(b.sequence, a.sequence) })
-	d.senders = slices.Insert(d.senders, at, g)
-	d.mu.Unlock()
-	d.prioritise()
-}
-
-func (d *downstream) removeSender(g *sender) {
-	d.mu.Lock()
-	if i := slices.Index(d.senders, g); i >= 0 {
-		d.senders = slices.Delete(d.senders, i, i+1)
-	}
-	d.finished = time.Now()
-	d.mu.Unlock()
-	notify(d.quieter)
-}
-
-func (d *downstream) sendersNow() []*sender {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.senders)
-}
-
-// stopSenders gives up all groups that are being sent.
-func (d *downstream) stopSenders() {
-	for _, g := range d.sendersNow() {
-		g.stop(wire.CodeCancel)
-	}
-}
-
-// stopDropped gives up the groups that were dropped for this subscriber, whose
-// senders may be blocked.
-func (d *downstream) stopDropped() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, g := range d.senders {
-		select {
-		case <-g.group.Done():
-			g.stream.CancelWrite(uint32(wire.CodeBounds))
-		default:
-		}
 	}
 }

@@ -103,17 +103,21 @@ func bubble(t *testing.T, change func(*world), f func(*world)) {
 			change(w)
 		}
 		w.listen()
+		defer w.close() // also after a Fatal
 		f(w)
-		w.cancel()
-		w.wg.Wait()
-		for _, c := range w.closers {
-			c()
-		}
-		if err := w.endpoint.Close(); err != nil {
-			t.Errorf("closing the endpoint: %v", err)
-		}
-		_ = w.sim.Close()
 	})
+}
+
+func (w *world) close() {
+	w.cancel()
+	w.wg.Wait()
+	for _, c := range w.closers {
+		c()
+	}
+	if err := w.endpoint.Close(); err != nil {
+		w.Errorf("closing the endpoint: %v", err)
+	}
+	_ = w.sim.Close()
 }
 
 // listen has every connection served by a session.

@@ -1,0 +1,262 @@
+package transfork
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+const (
+	markHex       = "01 80004d52 02 6e31" // one extension: the node n1
+	markedServer  = "c0000000ff0bad02 01 80004d52 05 72656c6179"
+	markedClient  = "00 01 c0000000ff0bad02 " + markHex
+	otherVersions = "00 02 c0000000ff0bad04 c0000000ff0bad02 01 4050 03 010203"
+)
+
+func withNode(w *world) { w.config.Node = "relay" }
+
+func TestHandshake(t *testing.T) {
+	tests := []struct{ name, client, server, node string }{
+		{"S1 is answered with S2", sessionClientHex, sessionServerHex, ""},
+		{"S3: other versions and extensions do not matter", otherVersions, sessionServerHex, ""},
+		{"long varints", "40 00 40 01 c0000000ff0bad02 40 00", sessionServerHex, ""},
+		{"a node is answered with our own name", markedClient, markedServer, "n1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, withNode, func(w *world) {
+				p := w.connect()
+				s := p.openStream(tt.client)
+				s.want(tt.server)
+				p.accept(interestHex)
+				<-w.session(0).Ready()
+				if got := w.session(0).Node(); got != tt.node {
+					t.Errorf("the peer is %q, want %q", got, tt.node)
+				}
+				s.wantSilence(time.Minute) // nothing more on the Session stream
+				p.wantAlive()
+			})
+		})
+	}
+}
+
+// TestHandshaken holds that the mark is told before anything else is served.
+func TestHandshaken(t *testing.T) {
+	var marks []string
+	bubble(t, func(w *world) {
+		withNode(w)
+		w.config.Handshaken = func(mark string) { marks = append(marks, mark) }
+	}, func(w *world) {
+		w.connect().openStream(markedClient).want(markedServer)
+		w.client()
+	})
+	if strings.Join(marks, ",") != "n1," {
+		t.Errorf("told of the marks %q, want n1 and none", marks)
+	}
+}
+
+func TestHandshakeRefused(t *testing.T) {
+	tests := []struct {
+		name, client string
+		code         wire.Code
+		reason       string // metric
+	}{
+		{"S4: no common version", "00 01 c0000000ff0bad04 00", wire.CodeVersion, "version"},
+		{"first stream is no Session stream", "01 00", wire.CodeDecode, "handshake"},
+		{"extension twice", "00 01 c0000000ff0bad02 02 4050 00 4050 00", wire.CodeDecode, "handshake"},
+		{"node name that is no text", "00 01 c0000000ff0bad02 01 80004d52 01 ff", wire.CodeDecode, "handshake"},
+		{"2^62-1 versions", "00 ffffffffffffffff", wire.CodeDecode, "handshake"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				p := w.connect()
+				p.openStream(tt.client)
+				p.wantClosed(tt.code)
+				settle()
+				w.wantMetric("sessions_refused_total", "reason="+tt.reason, 1)
+				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
+			})
+		})
+	}
+}
+
+// TestB21HandshakeTimeLimit: a connection that does not get to its handshake's
+// end is closed, however much it is kept alive.
+func TestB21HandshakeTimeLimit(t *testing.T) {
+	tests := []struct{ name, client string }{
+		{"no stream at all", ""},
+		{"one byte of the Session stream", "00"},
+		{"half a version", "00 01 c000"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				p := w.connect()
+				if tt.client != "" {
+					p.openStream(tt.client)
+				}
+				start := time.Now()
+				p.wantClosed(wire.CodeTransport)
+				if took, most := time.Since(start), w.config.HandshakeTimeout+rtt; took > most {
+					t.Errorf("closed after %v, want at most %v", took, most)
+				}
+				settle()
+				w.wantMetric("sessions_refused_total", "reason=timeout", 1)
+			})
+		})
+	}
+}
+
+// dialled runs f with a session that dialled a server which is played by a peer.
+func dialled(t *testing.T, change func(*session.Config), f func(w *world, s *Session, server *peer)) {
+	t.Helper()
+	var accepted chan transport.Conn
+	bubble(t, func(w *world) {
+		// The relay's endpoint hands its connection to the test instead of serving it.
+		accepted = make(chan transport.Conn, 1)
+		w.wrap = func(c transport.Conn) transport.Conn { accepted <- c; return idle{c} }
+	}, func(w *world) {
+		c := w.config
+		if change != nil {
+			change(&c)
+		}
+		conn := w.dial(nil)
+		server := &peer{w, <-accepted}
+		s := Client(conn, c).(*Session)
+		ctx, cancel := context.WithCancel(w.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = s.Run(ctx) }()
+		defer func() { cancel(); <-done }() // also after a Fatal
+		f(w, s, server)
+	})
+}
+
+// idle is a connection on which no stream arrives at the session under test.
+type idle struct{ transport.Conn }
+
+func (c idle) AcceptStream(ctx context.Context) (transport.Stream, error) {
+	select {
+	case <-ctx.Done():
+	case <-c.Context().Done():
+	}
+	<-c.Context().Done()
+	return nil, context.Cause(c.Context())
+}
+
+func TestClientHandshake(t *testing.T) {
+	t.Run("without a name", func(t *testing.T) {
+		dialled(t, nil, func(_ *world, s *Session, server *peer) {
+			hello := server.accept(sessionClientHex)
+			server.wantNoStream(time.Second) // over WebTransport it could overtake
+			if s.isReady() {
+				t.Error("ready before the answer")
+			}
+			hello.write(sessionServerHex)
+			server.accept(interestHex)
+			<-s.Ready()
+		})
+	})
+	t.Run("with a name", func(t *testing.T) {
+		dialled(t, func(c *session.Config) { c.Node = "n1" }, func(_ *world, s *Session, server *peer) {
+			server.accept(markedClient).write(markedServer)
+			<-s.Ready()
+			if s.Node() != "relay" {
+				t.Errorf("the server is %q, want relay", s.Node())
+			}
+		})
+	})
+}
+
+// TestB24ClientChecksVersion: the server may only choose what was offered.
+func TestB24ClientChecksVersion(t *testing.T) {
+	dialled(t, nil, func(_ *world, s *Session, server *peer) {
+		server.accept(sessionClientHex).write("c0000000ff0bad04 00")
+		<-server.conn.Context().Done()
+		if e, ok := errors.AsType[*transport.CloseError](context.Cause(server.conn.Context())); !ok || e.Code != uint32(wire.CodeVersion) {
+			t.Errorf("ended with %v, want code 9", context.Cause(server.conn.Context()))
+		}
+		if s.isReady() {
+			t.Error("the session is ready")
+		}
+	})
+}
+
+func TestB21ClientTimeLimit(t *testing.T) {
+	dialled(t, nil, func(w *world, _ *Session, server *peer) {
+		server.accept(sessionClientHex).write("c000")
+		start := time.Now()
+		<-server.conn.Context().Done()
+		if took := time.Since(start); took > w.config.HandshakeTimeout+rtt {
+			t.Errorf("gave up after %v", took)
+		}
+	})
+}
+
+// TestB14SessionUpdate: bytes on the Session stream are bitrates, and ignored.
+func TestB14SessionUpdate(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.connect()
+		s := p.shake()
+		for _, update := range []string{"802625a0" /* S5 */, "5388", "80010000", "00", "ffffffffffffffff"} {
+			s.write(update)
+			settle()
+			p.wantAlive()
+		}
+	})
+}
+
+func TestEndOfSessionStream(t *testing.T) {
+	t.Run("FIN closes with 0", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			p := w.connect()
+			p.shake().fin()
+			if e := p.wantClosed(wire.CodeCancel); e.Reason != "cancelled" {
+				t.Errorf("reason %q, want cancelled", e.Reason)
+			}
+		})
+	})
+	t.Run("reset closes with 4", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			p := w.connect()
+			p.shake().reset(wire.CodeCancel)
+			p.wantClosed(wire.CodeTransport)
+		})
+	})
+}
+
+// TestClose holds how sessions end and what is counted.
+func TestClose(t *testing.T) {
+	tests := []struct {
+		name   string
+		end    func(w *world, p *peer)
+		reason string
+		isNil  bool // Run's result
+	}{
+		{"the peer leaves", func(_ *world, p *peer) { _ = p.conn.CloseWithError(0, "bye") }, "peer", false},
+		{"the peer complains", func(_ *world, p *peer) { _ = p.conn.CloseWithError(5, "bad") }, "peer_error", false},
+		{"Close", func(w *world, p *peer) { w.session(0).Close(0, "the relay stops"); p.wantClosed(wire.CodeCancel) }, "local", false},
+		{"the context of Run", func(w *world, p *peer) { w.cancel(); p.wantClosed(wire.CodeCancel) }, "local", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				p := w.client()
+				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 1)
+				tt.end(w, p)
+				settle()
+				w.wantMetric("sessions_closed_total", "reason="+tt.reason, 1)
+				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
+				if errs := w.ended(); len(errs) != 1 || (errs[0] == nil) != tt.isNil {
+					t.Errorf("Run returned %v", errs)
+				}
+			})
+		})
+	}
+}

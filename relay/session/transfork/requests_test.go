@@ -1,0 +1,208 @@
+package transfork
+
+import (
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// TestRefusedStreams: what cannot be served ends its stream and no more.
+func TestRefusedStreams(t *testing.T) {
+	tests := []struct {
+		name, bytes string
+		code        wire.Code
+	}{
+		{"N1: unknown type", "09", wire.CodeDecode},
+		{"N2: second Session stream", sessionClientHex, wire.CodeUnexpectedStream},
+		{"N4: path that nobody announced", "02 00 01 01 78 80 01 00 00 00", wire.CodeNotFound},
+		{"order 3", "02 00 01 01 78 80 03 00 00 00", wire.CodeDecode},
+		{"path that is not UTF-8", "04 01 02 c328", wire.CodeDecode},
+		{"path of 33 parts", "01 21", wire.CodeDecode},
+		{"fetch of an unknown path", "03 01 01 78 80 14 12", wire.CodeNotFound},
+		{"info of an unknown path", "04 01 01 78", wire.CodeNotFound},
+	}
+	bubble(t, nil, func(w *world) {
+		p := w.client()
+		for _, tt := range tests {
+			s := p.openStream(tt.bytes)
+			s.wantReset(tt.code)
+			s.wantStop(tt.code)
+		}
+		p.wantAlive()
+	})
+}
+
+func TestRefusedUniStreams(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.client()
+		p.uni("05").wantStop(wire.CodeDecode)           // N5
+		p.uni("00 07 01").wantStop(wire.CodeNotFound)   // N6
+		p.uni("00 0701 00").wantStop(wire.CodeNotFound) // with a frame behind it
+		p.wantAlive()
+	})
+}
+
+// TestB19DyingStreams: a stream that dies before its first byte is no one's
+// fault; over WebTransport that includes its prefix.
+func TestB19DyingStreams(t *testing.T) {
+	for _, kind := range []transport.Kind{transport.QUIC, transport.WebTransport} {
+		t.Run(kind.String(), func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				p := &peer{w, w.dial(func(c *transport.DialConfig) { c.WebTransport = kind == transport.WebTransport })}
+				p.shake()
+				p.accept(interestHex)
+				for _, end := range []func(*stream){(*stream).fin, func(s *stream) { s.reset(wire.CodeCancel) }} {
+					end(p.openStream(""))
+					end(p.uni(""))
+					end(p.openStream("02"))
+					end(p.uni("00"))
+				}
+				settle()
+				p.wantAlive()
+			})
+		})
+	}
+}
+
+// TestSlowStreams: a stream that does not say what it is for is given up.
+func TestSlowStreams(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.client()
+		s := p.openStream("02 00 01")
+		u := p.uni("00")
+		s.wantReset(wire.CodeDecode)
+		u.wantStop(wire.CodeDecode)
+		p.wantAlive()
+	})
+}
+
+// TestB25UnmappedCodes: peers whose library resets streams on its own send codes
+// that are not mapped.
+func TestB25UnmappedCodes(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.group(track, 0, "a")
+		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.Protocols = []transport.Protocol{{ALPN: "moqf-02"}} })}
+		p.shake()
+		p.accept(interestHex)
+		sub := p.openStream(subscribeHex)
+		sub.want(infoHex)
+		p.acceptUni("00 00 00 01 61").stop(13) // raw 13: too early
+		p.acceptUni("00 00 00 01 61").wantEOF()
+		sub.reset(0)
+		sub.wantReset(wire.CodeCancel)
+		p.wantAlive()
+	})
+}
+
+func TestLimitsOnRequests(t *testing.T) {
+	bubble(t, func(w *world) { w.config.Limits = session.Limits{Subscriptions: 2, Interests: 2} }, func(w *world) {
+		w.publish("clock")
+		p := w.client()
+		p.openStream(subscribeHex).want(infoHex)
+		second := p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		second.want(infoHex)
+		p.openStream("02 02 01 05 636c6f636b 80 01 00 00 00").wantReset(wire.CodeBounds)
+		p.openStream("04 01 05 636c6f636b").wantReset(wire.CodeBounds)
+		second.fin()
+		second.wantEOF()
+		third := p.openStream("02 03 01 05 636c6f636b 80 01 00 00 00")
+		third.want(infoHex)
+		third.fin()
+		third.wantEOF()
+		for range 2 {
+			p.openStream(interestHex).want(activeClockHex)
+		}
+		p.openStream(interestHex).wantReset(wire.CodeBounds)
+		p.wantAlive()
+	})
+}
+
+// TestDuplicateSubscribeID: an id names one subscription at a time.
+func TestDuplicateSubscribeID(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		w.publish("clock")
+		p := w.client()
+		first := p.openStream(subscribeHex)
+		first.want(infoHex)
+		p.openStream(subscribeHex).wantReset(wire.CodeDuplicate)
+		first.fin()
+		first.wantEOF()
+		p.openStream(subscribeHex).want(infoHex)
+	})
+}
+
+// TestControlRate: a peer that sends too many control messages is read more
+// slowly, and closed if it does not stop.
+func TestControlRate(t *testing.T) {
+	limit := func(w *world) { w.config.Limits = session.Limits{ControlRate: 200, ControlBurst: 1000} }
+	t.Run("a burst passes", func(t *testing.T) {
+		bubble(t, limit, func(w *world) {
+			s := w.connect().shake()
+			s.writeBytes(make([]byte, 1900)) // 1000 at once, the rest in 4.5 s
+			settle()
+			time.Sleep(20 * time.Second)
+			w.connect().shake()
+			w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 2)
+		})
+	})
+	t.Run("a flood ends the session", func(t *testing.T) {
+		bubble(t, limit, func(w *world) {
+			p := w.connect()
+			p.shake().writeBytes(make([]byte, 100_000))
+			start := time.Now()
+			p.wantClosed(wire.CodeBounds)
+			if took := time.Since(start); took < maxOverrun-rtt || took > maxOverrun+time.Second {
+				t.Errorf("closed after %v, want about %v", took, maxOverrun)
+			}
+			settle()
+			w.wantMetric("sessions_closed_total", "reason=limit", 1)
+		})
+	})
+}
+
+func TestLimiter(t *testing.T) {
+	start := time.Unix(0, 0)
+	l := newLimiter(session.Limits{ControlRate: 10, ControlBurst: 5}, start)
+	for i := range 5 {
+		if wait, ok := l.take(start); wait != 0 || !ok {
+			t.Errorf("message %d of a burst waits %v, %t", i, wait, ok)
+		}
+	}
+	for i, want := range []time.Duration{100, 200, 300} {
+		if wait, ok := l.take(start); wait != want*time.Millisecond || !ok {
+			t.Errorf("message %d beyond waits %v, %t, want %v ms", i, wait, ok, int(want))
+		}
+	}
+	if wait, ok := l.take(start.Add(time.Second)); wait != 0 || !ok {
+		t.Errorf("after a second of silence a message waits %v, %t", wait, ok)
+	}
+}
+
+// TestPanic: a bug ends the session it shows up in, is counted, and no more.
+func TestPanic(t *testing.T) {
+	session.PanicsAreFatal = false
+	defer func() { session.PanicsAreFatal = true }()
+	bubble(t, func(w *world) {
+		w.config.Accept = func(p moq.Path) error {
+			if p == moq.NewPath("clock") {
+				panic("BUG: a test")
+			}
+			return nil
+		}
+	}, func(w *world) {
+		other := w.client()
+		p := w.connect()
+		p.shake()
+		p.accept(interestHex).write(activeClockHex)
+		p.wantClosed(wire.CodeTransport)
+		settle()
+		w.wantMetric("panics_total", "", 1)
+		w.wantMetric("sessions_closed_total", "reason=panic", 1)
+		other.wantAlive()
+	})
+}

@@ -1,0 +1,688 @@
+package transfork
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// These tests hold the publisher half: what the relay does for a subscriber.
+
+// TestInfo: INFO goes first and carries the asker's own parameters (B12).
+func TestB12Info(t *testing.T) {
+	const catalog = "03 03 626262 0a 31373330393536383138 0c 636174616c6f672e6a736f6e"
+	tests := []struct{ name, subscribe, info string }{
+		{"U2", "02 01 " + catalog + " 7f 01 00 00 00", "7f 01 00 07"},
+		{"U11, as the JavaScript client asks", "02 00 " + catalog + " 00 00 00 00 00", "00 00 00 07"},
+		{"N3, order 2 is descending", "02 00 " + catalog + " 80 02 00 00 00", "80 01 00 07"},
+		{"ascending, 500 ms", "02 00 " + catalog + " 82 00 41f4 00 00", "82 00 41f4 07"},
+	}
+	bubble(t, nil, func(w *world) {
+		track := w.publish("bbb", "1730956818", "catalog.json")
+		w.group(track, 7, "x")
+		for _, tt := range tests {
+			p := w.client()
+			p.openStream(tt.subscribe).want(tt.info)
+			p.nextUni()
+		}
+	})
+}
+
+// TestB12InfoWaits: INFO tells the newest group when the publisher has answered
+// soon enough, and 0 if not.
+func TestB12InfoWaits(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.publisher()
+		s := w.client()
+		sub := s.openStream(subscribeHex)
+		up := p.accept(subscribeHex)
+		sub.wantSilence(answerWait / 2)
+		up.write("80 01 00 14") // U4
+		sub.want("80 01 00 14")
+		w.client().openStream(subscribeHex).want("80 01 00 14") // and then at once
+	})
+	bubble(t, nil, func(w *world) {
+		p := w.publisher()
+		sub := w.client().openStream(subscribeHex)
+		p.accept(subscribeHex)
+		start := time.Now()
+		sub.want(infoHex)
+		if took := time.Since(start); took > answerWait+rtt {
+			t.Errorf("INFO took %v, want about %v", took, answerWait)
+		}
+	})
+}
+
+// TestNewcomer: the newest group from its first frame, then whatever comes.
+func TestNewcomer(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.group(track, 19, "old")
+		g := w.open(track, 20, "2024-11-07 05:20:", "18")
+		p := w.client()
+		p.openStream(subscribeHex).want("80 01 00 14")
+		live := p.acceptUni("00 00 14 11 323032342d31312d30372030353a32303a 02 3138")
+		if err := g.WriteFrame([]byte("19")); err != nil {
+			t.Fatal(err)
+		}
+		live.want("02 3139")
+		_ = g.Finish()
+		live.wantEOF() // G3
+		w.group(track, 21, "", "z")
+		next := p.acceptUni("00 00 15 00 01 7a")
+		next.wantEOF()
+		w.group(track, 22)
+		p.acceptUni("00 00 16").wantEOF() // a group without frames
+	})
+}
+
+// TestLargeFrames: payloads of all sizes around the limits of what is written at
+// once arrive as they are.
+func TestLargeFrames(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		p := w.client()
+		p.openStream(subscribeHex).want(infoHex)
+		for i, size := range []int{1, 63, 64, 1100, firstPacket, 1200, maxFirstWrite - 10, maxFirstWrite, maxFirstWrite + 1, 20_000, 400_000} {
+			frame := strings.Repeat("x", size)
+			w.group(track, uint64(i), frame, "y")
+			want := wire.Group{Sequence: uint64(i)}.Append([]byte{0})
+			want = append(wire.FrameHeader{Size: uint64(size)}.Append(want), frame...)
+			s := p.nextUni()
+			s.wantBytes(append(want, 1, 'y'))
+			s.wantEOF()
+		}
+	})
+}
+
+// TestB6RefusedGroup: what a subscriber refuses because it does not know the
+// subscription yet is sent again.
+func TestB6RefusedGroup(t *testing.T) {
+	for _, code := range []wire.Code{wire.CodeNotFound, wire.CodeCancel} {
+		t.Run(fmt.Sprintf("stopped with %d", code), func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				w.group(w.publish("clock"), 20, "a", "b")
+				p := w.client()
+				p.openStream(subscribeHex).want("80 01 00 14")
+				for range 2 {
+					refused := p.acceptUni("00 00 14 01 61") // complete, but its FIN is held back
+					refused.stop(code)
+				}
+				again := p.acceptUni("00 00 14 01 61 01 62")
+				again.wantEOF()
+				p.wantNoUni(time.Second)
+			})
+		})
+	}
+	t.Run("not for ever", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			w.group(w.publish("clock"), 20, "a")
+			p := w.client()
+			p.openStream(subscribeHex).want("80 01 00 14")
+			for range 1 + len(retryDelays) {
+				p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
+			}
+			p.wantNoUni(time.Second)
+			p.wantAlive()
+		})
+	})
+	t.Run("not when the subscription is old", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			track := w.publish("clock")
+			p := w.client()
+			p.openStream(subscribeHex).want(infoHex)
+			time.Sleep(time.Second)
+			w.open(track, 20, "a")
+			p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
+			_ = track
+			p.wantNoUni(time.Second)
+		})
+	})
+	t.Run("not to one of ours", func(t *testing.T) {
+		bubble(t, withNode, func(w *world) {
+			w.group(w.publish("clock"), 20, "a")
+			p := w.connect()
+			p.openStream(markedClient).want(markedServer)
+			start := time.Now()
+			p.openStream(subscribeHex).want("80 01 00 14")
+			s := p.acceptUni("00 00 14 01 61")
+			s.wantEOF()
+			if took := time.Since(start); took > 2*rtt {
+				t.Errorf("the FIN came after %v, want it at once", took)
+			}
+		})
+	})
+}
+
+// TestB6HeldFIN: the FIN of a young subscription's group waits for a refusal,
+// the frames do not.
+func TestB6HeldFIN(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		w.group(w.publish("clock"), 20, "a")
+		p := w.client()
+		p.openStream(subscribeHex).want("80 01 00 14")
+		s := p.acceptUni("00 00 14 01 61")
+		start := time.Now()
+		s.wantEOF()
+		if took := time.Since(start); took < watchWindow || took > watchWindow+2*rtt {
+			t.Errorf("the FIN came after %v, want about %v", took, watchWindow)
+		}
+	})
+}
+
+// TestB7EndOfTrack: the groups, then FIN, late enough not to overtake them.
+func TestB7EndOfTrack(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		g := w.open(track, 20, "a")
+		p := w.client()
+		sub := p.openStream(subscribeHex)
+		sub.want("80 01 00 14")
+		last := p.acceptUni("00 00 14 01 61")
+		time.Sleep(2 * time.Second)
+		track.End(moq.ErrEnded)
+		sub.wantSilence(time.Second) // the group is still open
+		_ = g.WriteFrame([]byte("b"))
+		_ = g.Finish()
+		last.want("01 62")
+		last.wantEOF()
+		start := time.Now()
+		sub.wantEOF()
+		if took := time.Since(start); took < 2*rtt+25*time.Millisecond-time.Millisecond || took > 200*time.Millisecond {
+			t.Errorf("the FIN came %v after the last group", took)
+		}
+		p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00").want("80 01 00 14") // what is cached is still there
+	})
+}
+
+func TestB7EndWithError(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		code wire.Code
+	}{
+		{"not found", moq.ErrNotFound, wire.CodeNotFound},
+		{"publisher lost", moq.ErrGoingAway, wire.CodeTransport},
+		{"application", &moq.EndError{Reason: moq.Cancelled, App: 6}, wire.AppCode(5)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				track := w.publish("clock")
+				w.open(track, 20, "a")
+				p := w.client()
+				sub := p.openStream(subscribeHex)
+				sub.want("80 01 00 14")
+				last := p.acceptUni("00 00 14 01 61")
+				track.End(tt.err)
+				last.wantReset(tt.code)
+				sub.wantReset(tt.code)
+				sub.wantStop(tt.code)
+			})
+		})
+	}
+}
+
+// TestB8Unsubscribe: FIN and reset both end the subscription at once, and what
+// is being sent with it.
+func TestB8Unsubscribe(t *testing.T) {
+	leave := map[string]func(*stream){
+		"FIN":   func(s *stream) { s.fin(); s.wantEOF() },
+		"reset": func(s *stream) { s.reset(wire.CodeCancel); s.wantReset(wire.CodeCancel) },
+	}
+	for name, leave := range leave {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				track := w.publish("clock")
+				g := w.open(track, 20, "a")
+				p := w.client()
+				sub := p.openStream(subscribeHex)
+				sub.want("80 01 00 14")
+				s := p.acceptUni("00 00 14 01 61")
+				w.wantMetric("subscriptions", "side=down", 1)
+				leave(sub)
+				s.wantReset(wire.CodeCancel)
+				_ = g.WriteFrame([]byte("b"))
+				w.group(track, 21, "c")
+				p.wantNoUni(time.Second)
+				w.wantMetric("subscriptions", "side=down", 0)
+				if d, _ := track.Demand(); d.Subscribers != 0 {
+					t.Errorf("%d subscribers are left", d.Subscribers)
+				}
+			})
+		})
+	}
+}
+
+// TestB9Truncated: a group that stops in the middle is reset and reported, not
+// finished.
+func TestB9Truncated(t *testing.T) {
+	tests := []struct {
+		name  string
+		abort func(g *moq.GroupWriter)
+		code  wire.Code
+	}{
+		{"between two frames", func(g *moq.GroupWriter) { g.Abort(moq.ErrTruncated) }, wire.CodeWrongSize},
+		{"inside a frame", func(g *moq.GroupWriter) {
+			f, _ := g.NewFrame(10)
+			_, _ = f.Write([]byte("half"))
+			settle()
+			_ = g.Finish()
+		}, wire.CodeWrongSize},
+		{"by the application", func(g *moq.GroupWriter) { g.Abort(&moq.EndError{Reason: moq.Cancelled, App: 3}) }, wire.AppCode(2)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				track := w.publish("clock")
+				g := w.open(track, 20, "a")
+				p := w.client()
+				sub := p.openStream(subscribeHex)
+				sub.want("80 01 00 14")
+				s := p.acceptUni("00 00 14 01 61")
+				tt.abort(g)
+				if tt.name == "inside a frame" {
+					s.want("0a 68616c66")
+				}
+				s.wantReset(tt.code)
+				drop := wire.GroupDrop{First: 20, Code: tt.code}
+				sub.wantBytes(drop.Append(nil))
+				w.group(track, 21, "c")
+				p.acceptUni("00 00 15 01 63").wantEOF()
+				w.wantMetric("groups_dropped_total", "reason=upstream_reset", 1)
+			})
+		})
+	}
+}
+
+// TestB10LateGroups: a group that arrives after a newer one is delivered, one
+// that never comes is reported.
+func TestB10LateGroups(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.group(track, 5, "five")
+		p := w.client()
+		sub := p.openStream(subscribeHex)
+		sub.want("80 01 00 05")
+		p.acceptUni("00 00 05 04 66697665")
+		w.group(track, 8, "8")
+		p.acceptUni("00 00 08 01 38")
+		w.group(track, 7, "7")
+		p.acceptUni("00 00 07 01 37")
+		track.Drop(6, 6, moq.UpstreamReset)
+		sub.want("06 00 0e")
+		track.Drop(70, 72, moq.UpstreamReset)
+		sub.want("4046 02 0e")
+	})
+}
+
+// TestB10Range: the first and the last group that are asked for.
+func TestB10Range(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		for seq := range uint64(5) {
+			w.group(track, seq, fmt.Sprint(seq))
+		}
+		p := w.client()
+		sub := p.openStream("02 00 01 05 636c6f636b 80 00 00 03 06") // ascending, groups 2 to 5
+		sub.want("80 00 00 04")
+		for seq := 2; seq <= 4; seq++ {
+			p.acceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
+		}
+		w.group(track, 6, "6")
+		w.group(track, 5, "5")
+		p.acceptUni("00 00 05 01 35")
+		sub.wantEOF()
+		p.wantNoUni(time.Second)
+
+		sub = p.openStream("02 01 01 05 636c6f636b 80 00 00 00 02") // only group 1, newest first
+		sub.want("80 00 00 06")
+		sub.wantEOF()
+	})
+}
+
+// TestB10SubscribeUpdate: five fields, or four, change a running subscription.
+func TestB15SubscribeUpdate(t *testing.T) {
+	for name, update := range map[string]string{"U6, five fields": "02 01 41f4 00 0a", "four fields": "02 01 00 0a"} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, nil, func(w *world) {
+				track := w.publish("clock")
+				w.group(track, 8, "8")
+				p := w.client()
+				sub := p.openStream(subscribeHex)
+				sub.want("80 01 00 08")
+				p.acceptUni("00 00 08 01 38")
+				sub.write(update) // priority 2, no group after 9
+				time.Sleep(updateGap + soon)
+				if d, _ := track.Demand(); d.Priority != toPriority(2) {
+					t.Errorf("priority is %d, want %d", d.Priority, toPriority(2))
+				}
+				w.group(track, 9, "9")
+				w.group(track, 10, "a")
+				p.acceptUni("00 00 09 01 39").wantEOF()
+				sub.wantEOF()
+				p.wantNoUni(time.Second)
+			})
+		})
+	}
+	t.Run("malformed", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			w.publish("clock")
+			p := w.client()
+			sub := p.openStream(subscribeHex)
+			sub.want(infoHex)
+			sub.write("02 07 00 00 00")
+			sub.wantReset(wire.CodeDecode)
+			p.wantAlive()
+		})
+	})
+}
+
+// urgencies are those of the streams that a session opened, in that order.
+type urgencies struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (u *urgencies) String() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return strings.Join(u.all, ", ")
+}
+
+// recorded notes the urgency of every stream.
+type recorded struct {
+	transport.Conn
+	urgencies *urgencies
+}
+
+type recordedStream struct {
+	transport.SendStream
+	id        int
+	urgencies *urgencies
+}
+
+func (r recorded) OpenUniStream() (transport.SendStream, error) {
+	s, err := r.Conn.OpenUniStream()
+	r.urgencies.mu.Lock()
+	defer r.urgencies.mu.Unlock()
+	r.urgencies.all = append(r.urgencies.all, "")
+	return &recordedStream{s, len(r.urgencies.all) - 1, r.urgencies}, err
+}
+
+func (s *recordedStream) SetPriority(urgency uint8, incremental bool) {
+	s.urgencies.mu.Lock()
+	defer s.urgencies.mu.Unlock()
+	s.urgencies.all[s.id] = fmt.Sprintf("%d %t", urgency, incremental)
+	s.SendStream.SetPriority(urgency, incremental)
+}
+
+// TestB11Priority: tracks by their priority, the newest group of a newest-first
+// track before its older ones.
+func TestB11Priority(t *testing.T) {
+	var seen urgencies
+	bubble(t, func(w *world) {
+		w.wrap = func(c transport.Conn) transport.Conn { return recorded{c, &seen} }
+	}, func(w *world) {
+		want := func(why string, want ...string) {
+			t.Helper()
+			settle()
+			if got := seen.String(); got != strings.Join(want, ", ") {
+				t.Errorf("%s: urgencies are %s, want %s", why, got, strings.Join(want, ", "))
+			}
+		}
+		video, audio := w.publish("video"), w.publish("audio")
+		p := w.client()
+		p.openStream("02 00 01 05 766964656f 82 01 00 00 00").want("82 01 00 00") // priority 2
+		for seq := range uint64(5) {
+			w.open(video, seq, "v")
+			settle()
+		}
+		want("only one priority in use", "5 true", "4 true", "3 true", "2 true", "1 true")
+		sub := p.openStream("02 01 01 05 617564696f 81 00 00 00 00") // priority 1, ascending
+		sub.want("81 00 00 00")
+		w.open(audio, 0, "a")
+		w.open(audio, 1, "a")
+		want("the smaller number goes first", "6 true", "5 true", "4 true", "3 true", "2 true", "1 false", "1 false")
+		sub.write("03 00 00 00 00")
+		want("priority 3 comes last", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
+		sub.fin()
+		want("and has no effect when it is gone", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
+	})
+}
+
+func TestUrgency(t *testing.T) {
+	for _, tt := range []struct {
+		rank, behind int
+		want         uint8
+	}{{0, 0, 1}, {0, 1, 2}, {3, 0, 4}, {9, 0, 4}, {9, 1, 5}, {0, 99, 7}} {
+		if got := urgency(tt.rank, tt.behind); got != tt.want {
+			t.Errorf("urgency of rank %d, %d behind is %d, want %d", tt.rank, tt.behind, got, tt.want)
+		}
+	}
+}
+
+// TestB11Expiry: a group that is older than the subscriber wants is reset.
+func TestB11Expiry(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.open(track, 1, "a")
+		p := w.client()
+		sub := p.openStream("02 00 01 05 636c6f636b 80 01 41f4 00 00") // 500 ms
+		sub.want("80 01 41f4 01")
+		old := p.acceptUni("00 00 01 01 61")
+		w.open(track, 2, "b")
+		p.acceptUni("00 00 02 01 62")
+		old.wantSilence(400 * time.Millisecond)
+		w.open(track, 3, "c")
+		time.Sleep(200 * time.Millisecond)
+		w.open(track, 4, "d")
+		old.wantReset(wire.CodeCancel)
+		sub.want("01 00 00")
+		w.wantMetric("groups_dropped_total", "reason=stale", 1)
+	})
+}
+
+// TestB13Fetch: a cached group from an offset on; what is not cached is refused.
+func TestB13Fetch(t *testing.T) {
+	const fetch = "03 01 05 636c6f636b 80 "
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.group(track, 19, "old")
+		g := w.open(track, 20, "2024-11-07 05:20:", "18")
+		p := w.client()
+		whole := p.openStream(fetch + "14 00")
+		whole.want("11 323032342d31312d30372030353a32303a 02 3138")
+		part := p.openStream(fetch + "14 12") // U10
+		part.want("02 3138")
+		inside := p.openStream(fetch + "14 10")
+		inside.want("30 3a 02 3138")
+		_ = g.WriteFrame([]byte("19"))
+		_ = g.Finish()
+		for _, s := range []*stream{whole, part, inside} {
+			s.want("02 3139")
+			s.wantEOF()
+		}
+		kept := p.openStream(fetch + "13 00")
+		kept.want("03 6f6c64")
+		kept.wantEOF()
+		end := p.openStream(fetch + "14 18")
+		end.wantEOF()
+		p.openStream(fetch + "14 19").wantReset(wire.CodeBounds)
+		p.openStream(fetch + "12 00").wantReset(wire.CodeNotFound)
+		half := w.open(track, 21, "a")
+		cut := p.openStream(fetch + "15 00")
+		cut.want("01 61")
+		half.Abort(moq.ErrTruncated)
+		cut.wantReset(wire.CodeWrongSize)
+		left := w.open(track, 22, "a")
+		gone := p.openStream(fetch + "16 00")
+		gone.want("01 61")
+		gone.reset(wire.CodeCancel)
+		gone.wantReset(wire.CodeCancel)
+		_ = left
+		w.wantMetric("cache_requests_total", "result=miss", 1)
+		w.wantMetric("cache_requests_total", "result=hit", 8)
+	})
+}
+
+// TestInfoStream: what the publisher says of a track, then FIN.
+func TestInfoStream(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		w.group(w.publish("local"), 20, "a")
+		p := w.client()
+		local := p.openStream("04 01 05 6c6f63616c")
+		local.want("80 01 00 14")
+		local.wantEOF()
+
+		publisher := w.publisher()
+		remote := p.openStream("04 01 05 636c6f636b") // U9
+		publisher.accept(subscribeHex).write("7f 00 4bb8 80004000")
+		remote.want("7f 00 00 80004000")
+		remote.wantEOF()
+	})
+}
+
+// TestB22SlowSubscriber: who does not read loses old groups, is told so, and
+// harms nobody.
+func TestB22SlowSubscriber(t *testing.T) {
+	bubble(t, func(w *world) { w.config.TrackLimits = moq.Limits{QueuedBytes: 1 << 20} }, func(w *world) {
+		track := w.publish("clock")
+		slow := &peer{w, w.dial(func(c *transport.DialConfig) {
+			c.Limits = transport.Limits{StreamWindow: 8 << 10, ConnWindow: 12 << 10}
+		})}
+		slow.shake()
+		slow.accept(interestHex)
+		sub := slow.openStream(subscribeHex)
+		sub.want(infoHex)
+		good := w.client()
+		good.openStream(subscribeHex).want(infoHex)
+		frame := bytes.Repeat([]byte("x"), 300_000)
+		for seq := range uint64(8) {
+			w.group(track, seq, string(frame))
+			s := good.nextUni()
+			s.wantBytes(append(wire.Group{Sequence: seq}.Append([]byte{0}), wire.FrameHeader{Size: 300_000}.Append(nil)...))
+			s.wantBytes(frame)
+		}
+		sub.deadline(time.Minute)
+		drop, err := next(newReader(sub), wire.ConsumeGroupDrop)
+		if err != nil || drop.First != 0 || drop.Code != wire.CodeBounds {
+			t.Errorf("told %+v, %v; want the drop of group 0", drop, err)
+		}
+		slow.nextUni().wantResetAfterData(wire.CodeBounds)
+		settle()
+		if dropped := metric(w.metrics.Registry(), "groups_dropped_total", "reason=slow_subscriber"); dropped < 4 || dropped > 7 {
+			t.Errorf("%v groups were dropped of 8, want those beyond a megabyte", dropped)
+		}
+		if q := w.session(0).Stats().QueuedBytes; q > 2<<20 {
+			t.Errorf("%d bytes are queued", q)
+		}
+	})
+}
+
+// TestB23StreamCredit: a subscriber that allows few streams skips to the newest
+// group, is told what it missed, and holds up nobody.
+func TestB23StreamCredit(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.Limits = transport.Limits{MaxUniStreams: 2} })}
+		p.shake()
+		p.accept(interestHex)
+		sub := p.openStream(subscribeHex)
+		sub.want(infoHex)
+		time.Sleep(time.Second)
+		good := w.client()
+		good.openStream(subscribeHex).want(infoHex)
+		for seq := range uint64(6) {
+			w.group(track, seq, fmt.Sprint(seq))
+			good.acceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
+			time.Sleep(time.Second)
+		}
+		p.acceptUni("00 00 00 01 30").wantEOF()
+		p.acceptUni("00 00 01 01 31").wantEOF()
+		p.acceptUni("00 00 05 01 35").wantEOF()
+		sub.want("02 00 0b 03 00 0b 04 00 0b")
+		w.wantMetric("groups_dropped_total", "reason=stream_credit", 3)
+	})
+}
+
+// TestDrain: no further groups; those under way to their end, then a reset.
+func TestDrain(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		g := w.open(track, 20, "a")
+		p := w.client()
+		announcements := p.openStream(interestHex)
+		announcements.want(activeClockHex)
+		sub := p.openStream(subscribeHex)
+		sub.want("80 01 00 14")
+		last := p.acceptUni("00 00 14 01 61")
+		drained := make(chan struct{})
+		go func() { defer close(drained); w.session(0).Drain(w.Context()) }()
+		announcements.wantEOF()
+		w.group(track, 21, "never")
+		_ = g.WriteFrame([]byte("b"))
+		_ = g.Finish()
+		last.want("01 62")
+		last.wantEOF()
+		sub.wantReset(wire.CodeCancel)
+		<-drained
+		p.wantNoUni(time.Second)
+		p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00").wantReset(wire.CodeCancel)
+		p.openStream(interestHex).wantEOF()
+	})
+}
+
+func TestStats(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.publisher()
+		w.publish("other")
+		p.openStream("02 00 01 05 6f74686572 80 01 00 00 00").want(infoHex)
+		if got, want := w.session(0).Stats(), (session.Stats{Subscriptions: 1, Publishes: 1}); got != want {
+			t.Errorf("stats are %+v, want %+v", got, want)
+		}
+	})
+}
+
+// TestMetrics: what is counted on the way through.
+func TestMetrics(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		p := w.publisher()
+		s := w.client()
+		sub := s.openStream(subscribeHex)
+		p.accept(subscribeHex).write(infoHex)
+		sub.want(infoHex)
+		p.uni("00 00 01 01 61 02 6262").fin()
+		s.acceptUni("00 00 01 01 61 02 6262").wantEOF()
+		time.Sleep(2 * sampleInterval)
+		for _, m := range []struct {
+			name, labels string
+			want         float64
+		}{
+			{"ingress_bytes_total", "peer=client", 3},
+			{"ingress_frames_total", "peer=client", 2},
+			{"ingress_groups_total", "peer=client", 1},
+			{"egress_bytes_total", "peer=client", 3},
+			{"egress_frames_total", "peer=client", 2},
+			{"egress_groups_total", "peer=client", 1},
+			{"join_seconds", "", 1},
+			{"subscribe_seconds", "", 1},
+			{"group_age_seconds", "peer=client", 1},
+			{"subscriptions", "side=up", 1},
+			{"subscriptions", "side=down", 1},
+			{"announcements_total", "action=announce", 1},
+			{"handshake_seconds", "transport=quic", 2},
+			{"quic_rtt_seconds", "peer=client", 4},
+		} {
+			w.wantMetric(m.name, m.labels, m.want)
+		}
+	})
+}
