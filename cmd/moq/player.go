@@ -120,9 +120,8 @@ func (p *player) setUp(c karp.Catalog) error {
 	var headers []fmp4.Track
 	var timelines []*karp.Timeline
 	for _, t := range c.Tracks {
-		timeline, header := karp.NewTimeline(t)
-		headers = append(headers, header)
-		timelines = append(timelines, timeline)
+		headers = append(headers, t.MP4)
+		timelines = append(timelines, karp.NewTimeline(t))
 	}
 	if p.headers != nil {
 		same := slices.EqualFunc(p.headers, headers, func(a, b fmp4.Track) bool {
