@@ -15,8 +15,12 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
-// maxMark bounds the mark of a peer.
-const maxMark = 256
+const (
+	// maxMark bounds the mark of a peer.
+	maxMark = 256
+	// closeWait is how long after its streams a WebTransport session may end.
+	closeWait = 500 * time.Millisecond
+)
 
 // errHandshakeTimeout is why a session ends whose handshake took too long.
 // moq-relay 0.6.8 waits for ever.
@@ -160,11 +164,27 @@ func (s *Session) watchSessionStream(r *reader) {
 			s.endByPeer(wire.CodeCancel, "cancelled")
 			return
 		default:
-			if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+			if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote && !s.endsSoon() {
 				s.endByPeer(wire.CodeTransport, "Session stream was reset")
 			}
 			return // the connection has ended, and acceptRequests sees to that
 		}
+	}
+}
+
+// endsSoon reports whether the connection ends together with its streams. Over
+// WebTransport a close resets the streams first, and says why a moment later.
+func (s *Session) endsSoon() bool {
+	if s.conn.Kind() != transport.WebTransport {
+		return false
+	}
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-s.conn.Context().Done():
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

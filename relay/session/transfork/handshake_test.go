@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
@@ -259,4 +261,22 @@ func TestClose(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCloseOverWebTransport: streams are reset before the session is closed, and
+// yet the other end learns the code of the close.
+func TestCloseOverWebTransport(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		conn := w.dial(func(c *transport.DialConfig) { c.WebTransport = true })
+		s := Client(conn, session.Config{})
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(context.Background()) }() // received below
+		<-s.Ready()
+		settle()
+		w.session(0).Close(7, "bye")
+		want := &transport.CloseError{Code: 7, Reason: "bye", Remote: true}
+		if diff := cmp.Diff(error(want), <-ended); diff != "" {
+			t.Errorf("the session ended with (-want +got):\n%s", diff)
+		}
+	})
 }
