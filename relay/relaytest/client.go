@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"testing"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay"
@@ -22,7 +24,7 @@ type Client struct {
 	// In holds what the node announces to the client.
 	In *origin.Table
 
-	network *Network
+	t       *testing.T
 	out     *origin.Table
 	conn    transport.Conn
 	session session.Session
@@ -63,28 +65,36 @@ func (n *Network) dial(host string, node *Node, mark string, certs []tls.Certifi
 	if err != nil {
 		n.t.Fatalf("%s dials %s: %v", host, node.Name, err)
 	}
+	return NewClient(n.t, conn, mark, n.log(host))
+}
+
+// NewClient runs a session on a connection to any relay, simulated or not, and
+// returns when the handshake is done. The session ends with the test, or by
+// Close.
+func NewClient(t *testing.T, conn transport.Conn, mark string, log *slog.Logger) *Client {
+	t.Helper()
 	c := &Client{
-		In:      origin.NewTable(),
-		network: n,
-		out:     origin.NewTable(),
-		conn:    conn,
-		ended:   make(chan error, 1),
-		budget:  moq.NewBudget(64 << 20),
+		In:     origin.NewTable(),
+		t:      t,
+		out:    origin.NewTable(),
+		conn:   conn,
+		ended:  make(chan error, 1),
+		budget: moq.NewBudget(64 << 20),
 	}
 	c.session = transfork.Client(conn, session.Config{
 		In: c.In, Out: c.out, Class: origin.Client,
 		Budget: c.budget, TrackLimits: moq.DefaultLimits(),
 		Node:             mark,
 		HandshakeTimeout: 5 * time.Second,
-		Log:              n.log(host),
+		Log:              log,
 	})
 	go func() { c.ended <- c.session.Run(context.Background()) }() // Close waits for it
-	n.t.Cleanup(c.Close)
+	t.Cleanup(c.Close)
 	select {
 	case <-c.session.Ready():
 	case err := <-c.ended:
 		c.ended <- err
-		n.t.Fatalf("%s: session with %s: %v", host, node.Name, err)
+		t.Fatalf("session with %v: %v", conn.RemoteAddr(), err)
 	}
 	return c
 }
@@ -104,13 +114,13 @@ func (c *Client) Lost() bool { return c.conn.Context().Err() != nil }
 
 // Publish announces a track and returns it to be written to.
 func (c *Client) Publish(path ...string) *Publisher {
-	c.network.t.Helper()
+	c.t.Helper()
 	p := moq.NewPath(path...)
 	t := moq.NewTrack(moq.TrackConfig{Path: p, Budget: c.budget, Limits: moq.DefaultLimits(), Retention: time.Minute})
 	t.SetInfo(moq.Info{Priority: moq.DefaultPriority})
 	reg, err := c.out.Announce(origin.Announcement{Path: p, Kind: origin.Track, Class: origin.Local, Source: published{t}})
 	if err != nil {
-		c.network.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return &Publisher{Track: t, registration: reg}
 }
