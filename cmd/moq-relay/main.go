@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -44,11 +45,11 @@ func run(args []string, lookup func(string) (string, bool), stdout, stderr *os.F
 		err = c.Validate()
 	}
 	if err != nil {
-		return fail(stderr, exitUsage, err, "moq-relay --help lists every flag")
+		return fail(stderr, exitUsage, err, usageHint(err))
 	}
 	tuneMemory()
 	if err := serve(c, newLog(c, stderr)); err != nil {
-		return fail(stderr, exitFailed, err, "")
+		return fail(stderr, exitFailed, err, startHint(err))
 	}
 	return 0
 }
@@ -114,7 +115,9 @@ func newLog(c config.Config, stderr *os.File) *slog.Logger {
 }
 
 func fail(stderr io.Writer, code int, err error, hint string) int {
-	fmt.Fprintln(stderr, "moq-relay:", err)
+	for line := range strings.Lines(err.Error()) { // one for each thing that is wrong
+		fmt.Fprintln(stderr, "moq-relay:", strings.TrimSuffix(line, "\n"))
+	}
 	if hint != "" {
 		fmt.Fprintln(stderr, "hint:", hint)
 	}

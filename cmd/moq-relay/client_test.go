@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/relaytest"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// viewer is a client of a relay, publishing or subscribing, on a socket of its
+// own.
+type viewer struct {
+	*relaytest.Client
+	t      *testing.T
+	conn   transport.Conn
+	socket net.PacketConn
+}
+
+// dial connects to p below any protocol.
+func dial(t *testing.T, ca *authority, p *process, change ...func(*transport.DialConfig)) (transport.Conn, net.PacketConn) {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := transport.DialConfig{
+		TLS:         &tls.Config{RootCAs: ca.pool},
+		Protocols:   []transport.Protocol{relay.MoqTransfork},
+		PacketConn:  socket,
+		IdleTimeout: 20 * time.Second,
+		KeepAlive:   time.Second,
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	addr := p.addr
+	if c.WebTransport {
+		addr = "https://" + p.addr + "/"
+	}
+	conn, err := transport.Dial(t.Context(), addr, c)
+	if err != nil {
+		t.Fatalf("dial %s: %v", p.addr, err)
+	}
+	t.Cleanup(func() {
+		_ = conn.CloseWithError(0, "")
+		_ = socket.Close()
+	})
+	return conn, socket
+}
+
+// join connects a client to p.
+func join(t *testing.T, ca *authority, p *process, change ...func(*transport.DialConfig)) *viewer {
+	t.Helper()
+	conn, socket := dial(t, ca, p, change...)
+	return &viewer{
+		Client: relaytest.NewClient(t, conn, "", slog.New(slog.DiscardHandler)),
+		t:      t, conn: conn, socket: socket,
+	}
+}
+
+// vanish has the client be gone without a word.
+func (v *viewer) vanish() { _ = v.socket.Close() }
+
+// camera publishes until it is stopped.
+type camera struct {
+	*viewer
+	track *relaytest.Publisher
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+}
+
+// publish has a new client publish path at p: a group of one small frame every
+// 50 ms.
+func publish(t *testing.T, ca *authority, p *process, path ...string) *camera {
+	t.Helper()
+	return publishFrames(t, ca, p, 0, path...)
+}
+
+// publishFrames is publish with frames of so many bytes at least.
+func publishFrames(t *testing.T, ca *authority, p *process, size int, path ...string) *camera {
+	t.Helper()
+	padding := strings.Repeat(" ", size)
+	c := &camera{viewer: join(t, ca, p)}
+	c.track = c.Publish(path...)
+	ctx, stop := context.WithCancel(t.Context())
+	c.stop = stop
+	c.done.Go(func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ctx.Err() == nil; i++ {
+			_ = c.track.Write(fmt.Sprint(i) + padding) // fails once the track has ended
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		c.done.Wait()
+	})
+	return c
+}
+
+// receive waits until the client gets a group of path, subscribing as often as
+// a person would, and returns the time that it took.
+func (v *viewer) receive(limit time.Duration, path ...string) time.Duration {
+	v.t.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.t.Context()), limit)
+	defer cancel()
+	err := v.Announced(ctx, false, path...)
+	for err == nil {
+		var sub *moq.Subscription
+		sub, err = v.Subscribe(path...)
+		if err == nil {
+			_, err = relaytest.Next(ctx, sub)
+			sub.Close()
+		}
+		if err == nil {
+			return time.Since(began)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+			err = nil
+		case <-ctx.Done():
+		}
+	}
+	v.t.Fatalf("no group of %v within %v: %v", path, limit, err)
+	return 0
+}
+
+// wantGone waits until the relay announces path no longer.
+func (v *viewer) wantGone(limit time.Duration, path ...string) time.Duration {
+	v.t.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.t.Context()), limit)
+	defer cancel()
+	if err := v.Announced(ctx, true, path...); err != nil {
+		v.t.Fatalf("%v is still announced after %v", path, limit)
+	}
+	return time.Since(began)
+}
+
+// wantClosed waits until the relay has closed the connection, and returns how.
+func wantClosed(t *testing.T, conn transport.Conn, limit time.Duration) *transport.CloseError {
+	t.Helper()
+	select {
+	case <-conn.Context().Done():
+	case <-time.After(limit):
+		t.Fatalf("the connection lives after %v", limit)
+	}
+	e, ok := errors.AsType[*transport.CloseError](context.Cause(conn.Context()))
+	if !ok || !e.Remote || e.Err != nil {
+		t.Fatalf("the connection ended with %v, want it closed by the relay", context.Cause(conn.Context()))
+	}
+	return e
+}
