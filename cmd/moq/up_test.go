@@ -73,10 +73,10 @@ func moqCommand(ctx context.Context, line string) (code int, stderr *syncBuffer)
 	return run(ctx, strings.Fields(line), env), stderr
 }
 
-// TestU2UpPlaysAcrossRegions: `moq up` is ready, the commands that it prints
+// TestU1U2U3UpPlaysAcrossRegions: `moq up` is ready, the commands that it prints
 // carry the clip from one region to the other, sample for sample, an edit of the
 // manifest is applied, and Ctrl-C leaves nothing behind.
-func TestU2UpPlaysAcrossRegions(t *testing.T) {
+func TestU1U2U3UpPlaysAcrossRegions(t *testing.T) {
 	declareTier(t, "tier 1")
 	buildRelay(t)
 	manifest := filepath.Join(t.TempDir(), "relaycluster.yaml")

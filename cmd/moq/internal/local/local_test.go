@@ -3,9 +3,12 @@ package local
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +21,23 @@ import (
 	"github.com/moqrelay/moqrelay/controllers/pki"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// pidFileVariable makes the test binary a parent: it runs a process that writes
+// its number into the file of that name.
+const pidFileVariable = "MOQ_TEST_PID_FILE"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(pidFileVariable); file != "" {
+		s := newSupervisor("/bin/sh", io.Discard, func(Node, error) {})
+		s.run(script(sleeper(file)))
+		select {} // until it is killed
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// sleeper is a script that writes its number into a file and sleeps.
+func sleeper(pidFile string) string {
+	return "echo $$ > " + pidFile + ".new && mv " + pidFile + ".new " + pidFile + "; exec sleep 100"
+}
 
 const sample = "../../../../config/samples/relaycluster.yaml"
 
@@ -132,12 +151,45 @@ func script(text string) Node { return Node{Name: "eu-0", Args: []string{"-c", t
 func TestU3StopEndsProcess(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	s := shell(t, func(n Node, err error) { t.Errorf("%s failed: %v", n.Name, err) })
-	p := s.run(script("echo $$ > " + pid + ".new && mv " + pid + ".new " + pid + "; exec sleep 100"))
+	p := s.run(script(sleeper(pid)))
 	child := waitPid(t, pid)
 	p.stop()
 	if err := syscall.Kill(child, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d after stop: %v, want none", child, err)
 	}
+}
+
+// TestU3KilledParentLeavesNoChild: the relays end with the process that runs
+// them, however that ends.
+func TestU3KilledParentLeavesNoChild(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	pid := filepath.Join(t.TempDir(), "pid")
+	parent := exec.CommandContext(t.Context(), os.Args[0])
+	parent.Env = append(os.Environ(), pidFileVariable+"="+pid)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child := waitPid(t, pid)
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // it was killed
+	for range 500 {
+		if isGone(child) {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	t.Errorf("process %d runs 5 s after its parent was killed", child)
+}
+
+// isGone reports whether no process of that number runs. One that has ended and
+// that nobody has waited for is gone as well.
+func isGone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
 func waitPid(t *testing.T, file string) int {
