@@ -214,6 +214,19 @@ func TestB7PublisherLeaves(t *testing.T) {
 			c.sub.wantEOF()
 		})
 	})
+	t.Run("done, over WebTransport", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			p := &peer{w, w.dial(func(c *transport.DialConfig) { c.WebTransport = true })}
+			p.shake()
+			p.accept(interestHex).write(activeClockHex)
+			settle()
+			sub := w.client().openStream(subscribeHex)
+			p.accept(subscribeHex).write(infoHex)
+			sub.want(infoHex)
+			_ = p.conn.CloseWithError(0, "")
+			sub.wantEOF()
+		})
+	})
 	t.Run("lost", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			c := w.connectChain()

@@ -86,16 +86,29 @@ func (g *sender) run() {
 	g.close(err)
 }
 
-// send sends the group from its first frame on.
+// send sends the group from its first frame on. While the subscription is young
+// it sees a refusal at once.
 func (g *sender) send() error {
-	ctx := g.down.session.conn.Context()
 	stream, err := g.current()
 	if err != nil {
 		return err
 	}
+	ctx := g.down.session.conn.Context()
+	if !g.down.isYoung() {
+		return g.sendOn(ctx, stream)
+	}
+	ctx, stop := g.watch(ctx, stream)
+	defer stop()
+	if err = g.sendOn(ctx, stream); errors.Is(err, errRefused) {
+		return refusal(stream)
+	}
+	return err
+}
+
+func (g *sender) sendOn(ctx context.Context, stream transport.SendStream) error {
 	header := wire.Group{ID: g.down.id, Sequence: g.sequence}
 	for first := true; ; first = false {
-		chunk, err := g.next(ctx, stream)
+		chunk, err := g.group.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
 			if first { // a group without frames
@@ -120,29 +133,32 @@ func (g *sender) send() error {
 	}
 }
 
-// next returns the next bytes of the group. While the subscription is young it
-// watches for a refusal as well: the next write would tell of it, but in a track
-// of a frame per second that may come when the subscription is young no more.
-func (g *sender) next(ctx context.Context, stream transport.SendStream) (moq.Chunk, error) {
-	if !g.down.isYoung() {
-		return g.group.Next(ctx)
-	}
+// watch returns a context that ends when the stream is stopped. The next write
+// would tell of that as well, but in a track of a frame per second it may come
+// when the subscription is young no more. The returned function ends the watch.
+func (g *sender) watch(ctx context.Context, stream transport.SendStream) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var watch sync.WaitGroup
-	watch.Go(func() {
+	done := make(chan struct{})
+	go func() { // ends with the returned function
+		defer close(done)
 		select {
 		case <-stream.Stopped():
 			cancel(errRefused)
 		case <-ctx.Done():
 		}
-	})
-	chunk, err := g.group.Next(ctx)
-	cancel(nil)
-	watch.Wait()
-	if errors.Is(err, errRefused) {
-		err = stream.StopCode()
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
 	}
-	return chunk, err
+}
+
+// refusal is the error of a stream that was stopped while nothing was written.
+func refusal(stream transport.SendStream) error {
+	if err := stream.StopCode(); err != nil {
+		return err
+	}
+	return errStopped // by ourselves
 }
 
 // current returns the stream to write to.
@@ -208,7 +224,7 @@ func (g *sender) fin(stream transport.SendStream) error {
 		select {
 		case <-timer.C:
 		case <-stream.Stopped():
-			return stream.StopCode()
+			return refusal(stream)
 		}
 	}
 	return stream.Close()

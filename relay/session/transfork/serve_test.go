@@ -122,6 +122,31 @@ func TestB6RefusedGroup(t *testing.T) {
 			})
 		})
 	}
+	t.Run("between two frames that are far apart", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			g := w.open(w.publish("clock"), 20, "a")
+			p := w.client()
+			p.openStream(subscribeHex).want("80 01 00 14")
+			p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
+			again := p.acceptUni("00 00 14 01 61")
+			time.Sleep(2 * time.Second)
+			_ = g.WriteFrame([]byte("b"))
+			again.want("01 62")
+		})
+	})
+	t.Run("not once it was given up", func(t *testing.T) {
+		bubble(t, nil, func(w *world) {
+			w.open(w.publish("clock"), 20, "a")
+			p := w.client()
+			sub := p.openStream(subscribeHex)
+			sub.want("80 01 00 14")
+			s := p.acceptUni("00 00 14 01 61")
+			sub.fin()
+			s.wantReset(wire.CodeCancel)
+			p.wantNoUni(time.Second)
+			p.wantAlive()
+		})
+	})
 	t.Run("not for ever", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			w.group(w.publish("clock"), 20, "a")

@@ -236,6 +236,10 @@ func (a *attendance) readError(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
+	e, ok := errors.AsType[*transport.StreamError](err)
+	if ok && e.Remote && e.Code == uint32(wire.CodeCancel) && a.session.endsSoon() {
+		return endOfConn(context.Cause(a.session.conn.Context()))
+	}
 	return endOfStream(err)
 }
 
