@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	rbacv1 "k8s.io/api/rbac/v1"
 )
 
 // auditPolicy notes what service accounts outside kube-system do.
@@ -57,7 +59,7 @@ func (p *Plane) Usage(user string) (Usage, error) {
 		}
 		for _, verb := range e.verbs() {
 			usage.Used[verb] = true
-			if e.ResponseStatus.Code == http.StatusForbidden {
+			if e.Annotations.Decision == "forbid" {
 				usage.Forbidden[verb] = true
 			}
 		}
@@ -78,6 +80,11 @@ type auditEvent struct {
 	ResponseStatus struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
+	Annotations struct {
+		// Decision tells a missing right from admission, which answers with the
+		// same code: in a namespace that is being deleted, for one.
+		Decision string `json:"authorization.k8s.io/decision"`
+	} `json:"annotations"`
 }
 
 // verbs returns the rights that a request needed.
@@ -86,11 +93,26 @@ func (e auditEvent) verbs() []Verb {
 	if e.ObjectRef.Subresource != "" {
 		v.Resource += "/" + e.ObjectRef.Subresource
 	}
-	if e.Verb == "patch" && e.ResponseStatus.Code == http.StatusCreated {
-		// An apply that creates needs both.
-		create := v
-		create.Verb = "create"
-		return []Verb{v, create}
+	with := func(verb string) []Verb { return []Verb{v, {Group: v.Group, Resource: v.Resource, Verb: verb}} }
+	switch {
+	case e.Verb == "patch" && e.ResponseStatus.Code == http.StatusCreated:
+		return with("create") // an apply that creates needs both
+	case e.Verb == "watch":
+		return with("list") // where the API server cannot begin a watch with what there is
+	default:
+		return []Verb{v}
 	}
-	return []Verb{v}
+}
+
+// AddRules adds what rules grant.
+func AddRules(granted map[Verb]bool, rules []rbacv1.PolicyRule) {
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					granted[Verb{Group: group, Resource: resource, Verb: verb}] = true
+				}
+			}
+		}
+	}
 }

@@ -94,6 +94,9 @@ func (p *Plane) Start(t *testing.T) {
 	}
 }
 
+// Kubeconfig returns what gives kubectl access as cluster administrator.
+func (p *Plane) Kubeconfig() []byte { return p.env.KubeConfig }
+
 func (p *Plane) start() error {
 	assets, err := assets()
 	if err != nil {

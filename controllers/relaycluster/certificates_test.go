@@ -1,0 +1,190 @@
+package relaycluster_test
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/pki"
+)
+
+// pair returns what a Secret of the cluster holds.
+func (w world) pair(name string) *pki.Pair {
+	w.t.Helper()
+	secret := &corev1.Secret{}
+	w.get(name, secret)
+	p, err := pki.PairOf(secret.Data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// trusted returns the authorities that nodes trust.
+func (w world) trusted() *x509.CertPool {
+	w.t.Helper()
+	trust := &corev1.ConfigMap{}
+	w.get("live-trust", trust)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(trust.Data["ca.crt"])) {
+		w.t.Fatal("there is none")
+	}
+	return pool
+}
+
+func (w world) verify(p *pki.Pair, name string) {
+	w.t.Helper()
+	_, err := p.Certificate.Verify(x509.VerifyOptions{
+		Roots: w.trusted(), DNSName: name,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		w.t.Errorf("the certificate is not good for %s: %v", name, err)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	w := newWorld(t)
+	w.apply(sample)
+	c := w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionTrue, v1alpha1.ReasonCertificatesValid)
+	for _, region := range []string{"root", "eu", "us"} {
+		p := w.pair("live-" + region + "-tls")
+		w.verify(p, fmt.Sprintf("live-%s-7.live-%s-nodes.%s.svc", region, region, w.namespace))
+		found := false
+		for _, status := range c.Status.Certificates {
+			if status.Plane == v1alpha1.PlaneInternal && status.Region == region {
+				found = status.Fingerprint == p.Fingerprint() && status.NotAfter.Equal(new(metav1.NewTime(p.Certificate.NotAfter)))
+			}
+		}
+		if !found {
+			t.Errorf("the status does not show the certificate of %s: %+v", region, c.Status.Certificates)
+		}
+	}
+}
+
+func TestDueCertificateIsRenewed(t *testing.T) {
+	w := newWorld(t)
+	w.apply(sample)
+	w.untilChildrenAsWanted()
+	before := w.children()
+	revision := w.statefulSet("eu").Generation
+
+	// The same certificate as it would be ten days on.
+	old := w.pair("live-eu-tls")
+	due, err := pki.MakeLeaf(w.pair("live-ca"), old.Certificate.DNSNames, time.Hour, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(w, "live-eu-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = due.Data() })
+	eventually(w, "live-eu-tls", "the certificate is new", &corev1.Secret{}, func(*corev1.Secret) error {
+		if p := w.pair("live-eu-tls"); p.Fingerprint() == due.Fingerprint() {
+			return errors.New("it is the one that is due")
+		}
+		return nil
+	})
+	w.verify(w.pair("live-eu-tls"), "live-eu-0.live-eu-nodes."+w.namespace+".svc")
+	for _, name := range []string{"Secret/live-us-tls", "Secret/live-ca", "ConfigMap/live-trust"} {
+		if before[name].GetResourceVersion() != w.children()[name].GetResourceVersion() {
+			t.Errorf("%s was written", name)
+		}
+	}
+	if got := w.statefulSet("eu").Generation; got != revision {
+		t.Error("the StatefulSet was changed: its pods would restart")
+	}
+}
+
+// userSecret stores a Secret as a user would.
+func (w world) userSecret(name string, data map[string][]byte) {
+	w.t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Data: data}
+	if err := plane.Client.Create(w.t.Context(), secret); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestAuthorityOfTheUser(t *testing.T) {
+	w := newWorld(t)
+	spec := func(port int, secret string) string {
+		return fmt.Sprintf("port: %d\ntls: {internal: {mode: Secret, caSecretRef: {name: %s}}}\n%s", port, secret, sample)
+	}
+	w.apply(spec(443, "mine"))
+	c := w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionFalse, v1alpha1.ReasonSecretMissing)
+	want := fmt.Sprintf("spec.tls.internal.caSecretRef: there is no Secret %q in namespace %q: create it, or name another", "mine", w.namespace)
+	if got := condition(c, v1alpha1.ConditionCertificatesReady).Message; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
+
+	ca, err := pki.MakeCA(time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.userSecret("mine", ca.Data())
+	w.apply(spec(8443, "mine")) // it would be looked for within half a minute
+	w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionTrue, v1alpha1.ReasonCertificatesValid)
+	w.untilChildrenAsWanted()
+	if err := w.pair("live-eu-tls").Certificate.CheckSignatureFrom(ca.Certificate); err != nil {
+		t.Errorf("the authority has not signed the certificate: %v", err)
+	}
+
+	leaf, err := pki.MakeLeaf(ca, []string{"a"}, time.Hour, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.userSecret("leaf", leaf.Data())
+	fingerprint := w.pair("live-eu-tls").Fingerprint()
+	w.apply(spec(8443, "leaf"))
+	w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionFalse, v1alpha1.ReasonSecretInvalid)
+	if w.pair("live-eu-tls").Fingerprint() != fingerprint {
+		t.Error("an authority that cannot sign took the certificates away")
+	}
+	w.trusted()
+}
+
+func TestPublicCertificate(t *testing.T) {
+	w := newWorld(t)
+	ca, err := pki.MakeCA(time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pki.MakeLeaf(ca, []string{"eu.example.com"}, 90*24*time.Hour, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.userSecret("public", public.Data())
+	spec := func(host string) string {
+		return fmt.Sprintf("root: {}\ntls: {public: {secretRef: {name: public}}}\nregions: [{name: eu, replicas: 1, exposure: {mode: NodePort, hostnames: [%s]}}]", host)
+	}
+	w.apply(spec("eu.example.com"))
+	c := w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionTrue, v1alpha1.ReasonCertificatesValid)
+	last := c.Status.Certificates[len(c.Status.Certificates)-1]
+	if last.Plane != v1alpha1.PlanePublic || last.Fingerprint != public.Fingerprint() || last.RenewAt != nil {
+		t.Errorf("the status shows %+v", last)
+	}
+	w.apply(spec("us.example.com"))
+	c = w.untilCondition(v1alpha1.ConditionCertificatesReady, metav1.ConditionFalse, v1alpha1.ReasonSANMismatch)
+	if got := condition(c, v1alpha1.ConditionCertificatesReady).Message; !strings.Contains(got, "us.example.com") || !strings.Contains(got, `Secret "public"`) {
+		t.Errorf("message %q names neither host nor Secret", got)
+	}
+}
+
+// A Secret of the same name that is not ours is not overwritten with the
+// operator's rights.
+func TestS29ForeignSecretIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.userSecret("live-ca", map[string][]byte{"password": []byte("hunter2")})
+	w.apply(sample)
+	w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonApplyFailed)
+	secret := &corev1.Secret{}
+	w.get("live-ca", secret)
+	if string(secret.Data["password"]) != "hunter2" || len(secret.Data) != 1 || len(secret.OwnerReferences) != 0 {
+		t.Error("it was written")
+	}
+}

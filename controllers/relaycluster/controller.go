@@ -1,0 +1,87 @@
+package relaycluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/apply"
+)
+
+// Reconciler makes the objects of RelayClusters.
+type Reconciler struct {
+	// Client reads from the cache, which holds RelayClusters and what belongs to
+	// them.
+	Client client.Client
+	// Live reads from the API server what the cache does not hold: the Secrets
+	// that a RelayCluster names.
+	Live client.Reader
+	// Applier writes objects.
+	Applier *apply.Applier
+	// Recorder writes events.
+	Recorder events.EventRecorder
+	// Image is for RelayClusters that name none.
+	Image string
+	// OperatorNamespace is where the pods of the operator are.
+	OperatorNamespace string
+}
+
+// Reconcile reads a RelayCluster and what belongs to it, changes what is not as
+// wanted, and writes its status.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	cluster := &v1alpha1.RelayCluster{}
+	if err := r.Client.Get(ctx, req.NamespacedName, cluster); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if cluster.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil // what belongs to it goes with it
+	}
+	s, err := r.newScope(ctx, cluster, time.Now())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	defer func() {
+		if statusErr := r.writeStatus(ctx, s); statusErr != nil {
+			result, err = ctrl.Result{}, errors.Join(err, statusErr)
+		}
+	}()
+
+	phases := []phase{r.validate, r.certificates, r.planRollout}
+	if !cluster.Spec.Paused {
+		phases = append(phases, r.applyShared, r.applySets, r.prune)
+	}
+	for _, run := range phases {
+		if err := run(ctx, s); err != nil {
+			return s.settle(err)
+		}
+	}
+	return s.result(), nil
+}
+
+// phase is a part of a pass. Those that apply come last.
+type phase func(context.Context, *scope) error
+
+// settle ends a pass that a phase could not finish: a user's mistake is left to
+// the status, and looked at again when something changes; anything else is
+// returned, to be tried again.
+func (s *scope) settle(err error) (ctrl.Result, error) {
+	err = explain(err)
+	p, ok := errors.AsType[*problem](err)
+	if !ok {
+		s.failure = err
+		return ctrl.Result{}, err
+	}
+	s.problem = p
+	if p.RetryAfter > 0 {
+		s.lookAgain(p.RetryAfter)
+		return s.result(), nil
+	}
+	return ctrl.Result{}, reconcile.TerminalError(fmt.Errorf("%s: %w", p.Reason, p))
+}

@@ -1,0 +1,209 @@
+package relaycluster
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/apply"
+	"github.com/moqrelay/moqrelay/controllers/pki"
+	"github.com/moqrelay/moqrelay/controllers/resources"
+)
+
+// pollSecrets is how often Secrets of the user's are read again. They are not
+// watched: that would take the right to every Secret there is.
+const pollSecrets = 5 * time.Minute
+
+// certificates finds out which certificates there are, makes those that are
+// missing or due, and leaves them to the phases that apply. A Secret of the
+// user's that cannot be used is told in the status and does not keep the rest
+// from being applied as it is stored.
+func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
+	wanted := wantedCertificates(s)
+	state, err := r.storedCertificates(ctx, s, s.storedSecret)
+	if err != nil {
+		return err
+	}
+	if s.tls == nil && !s.cluster.Spec.Paused && pki.Plan(state, wanted, s.now).Action != pki.None {
+		// The cache may be behind, and what was made a moment ago must not be made
+		// again.
+		if state, err = r.storedCertificates(ctx, s, r.liveSecret); err != nil {
+			return err
+		}
+		if state, err = ensureCertificates(ctx, state, wanted, s.now); err != nil {
+			return err
+		}
+	}
+	s.keepCertificates(state)
+	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
+		s.lookAgain(next.Sub(s.now))
+	}
+	return r.checkPublic(ctx, s)
+}
+
+func wantedCertificates(s *scope) pki.Wanted {
+	w := pki.Wanted{Names: map[string][]string{}}
+	w.Validity, w.RenewBefore = s.cluster.Spec.TLS.Internal.LeafLife()
+	for _, set := range s.sets {
+		w.Names[set.Key()] = set.CertificateNames()
+	}
+	return w
+}
+
+// secretReader returns the data of a Secret of the cluster's namespace, nil if
+// there is none.
+type secretReader func(ctx context.Context, s *scope, name string) (map[string][]byte, error)
+
+// storedSecret returns a Secret of the cluster's own as the inventory has it.
+func (s *scope) storedSecret(_ context.Context, _ *scope, name string) (map[string][]byte, error) {
+	secret, ok := apply.Get[*corev1.Secret](s.children, name)
+	if !ok {
+		return nil, nil
+	}
+	return secret.Data, nil
+}
+
+// liveSecret asks the API server.
+func (r *Reconciler) liveSecret(ctx context.Context, s *scope, name string) (map[string][]byte, error) {
+	secret := &corev1.Secret{}
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.cluster.Namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get Secret %q: %w", name, err)
+	}
+	return secret.Data, nil
+}
+
+// storedCertificates reads what is stored. What cannot be used of the operator's
+// own is left out, to be made anew.
+func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secretReader) (pki.State, error) {
+	state := pki.State{Leaves: map[string]*pki.Pair{}}
+	for _, set := range s.sets {
+		data, err := read(ctx, s, set.CertificateName())
+		if err != nil {
+			return pki.State{}, err
+		}
+		if leaf, err := pki.PairOf(data); err == nil {
+			state.Leaves[set.Key()] = leaf
+		}
+	}
+	if s.cluster.Spec.TLS.Internal.Mode == v1alpha1.InternalSecret {
+		return state, r.readUserAuthority(ctx, s, &state)
+	}
+	data, err := read(ctx, s, resources.AuthorityName(s.cluster.Name))
+	if err != nil {
+		return pki.State{}, err
+	}
+	if authority, err := pki.AuthorityOf(data); err == nil {
+		state.Authority = authority
+	}
+	return state, nil
+}
+
+// readUserAuthority reads the authority that the spec names.
+func (r *Reconciler) readUserAuthority(ctx context.Context, s *scope, state *pki.State) error {
+	s.lookAgain(pollSecrets)
+	data, err := r.userSecret(ctx, s, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name)
+	if err != nil || data == nil {
+		return err
+	}
+	authority, err := pki.ExternalAuthorityOf(data, s.now)
+	if err != nil {
+		s.tls = secretProblem(v1alpha1.ReasonSecretInvalid, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name, err)
+		return nil
+	}
+	state.Authority = authority
+	return nil
+}
+
+// userSecret reads a Secret that a field of the spec names, and puts it down as
+// a problem if there is none.
+func (r *Reconciler) userSecret(ctx context.Context, s *scope, field, name string) (map[string][]byte, error) {
+	data, err := r.liveSecret(ctx, s, name)
+	if err == nil && data == nil {
+		s.tls = &problem{
+			Reason:  v1alpha1.ReasonSecretMissing,
+			Message: fmt.Sprintf("%s: there is no Secret %q in namespace %q: create it, or name another", field, name, s.cluster.Namespace),
+		}
+		s.lookAgain(pollProblem)
+	}
+	return data, err
+}
+
+// secretProblem says what is wrong with a Secret that a field names.
+func secretProblem(reason, field, name string, err error) *problem {
+	return &problem{Reason: reason, Message: fmt.Sprintf("%s: Secret %q: %v", field, name, err)}
+}
+
+// ensureCertificates makes what is missing or due.
+func ensureCertificates(ctx context.Context, state pki.State, wanted pki.Wanted, now time.Time) (pki.State, error) {
+	state, steps, err := pki.Ensure(state, wanted, now, rand.Reader)
+	if err != nil {
+		return pki.State{}, err
+	}
+	for _, step := range steps {
+		log.FromContext(ctx).Info("certificates", "action", step.Action, "region", step.Set, "because", step.Reason)
+	}
+	return state, nil
+}
+
+// keepCertificates hands over what is to be stored.
+func (s *scope) keepCertificates(state pki.State) {
+	s.input.Certificates = map[string]map[string][]byte{}
+	for key, leaf := range state.Leaves {
+		s.input.Certificates[key] = leaf.Data()
+	}
+	if state.Authority.Current != nil {
+		s.input.Trust = state.Authority.Bundle()
+		if !state.Authority.External {
+			s.input.Authority = state.Authority.Data()
+		}
+		return
+	}
+	// The user's authority cannot be read: what is stored stays, and with it an
+	// authority that it was to replace.
+	if trust, ok := apply.Get[*corev1.ConfigMap](s.children, resources.TrustName(s.cluster.Name)); ok {
+		s.input.Trust = []byte(trust.Data[resources.FileTrust])
+	}
+	if authority, ok := apply.Get[*corev1.Secret](s.children, resources.AuthorityName(s.cluster.Name)); ok {
+		s.input.Authority = authority.Data
+	}
+}
+
+// checkPublic looks at the certificate that users get, if it is the user's own.
+func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
+	public := s.cluster.Spec.TLS.Public
+	if public == nil {
+		return nil
+	}
+	const field = "spec.tls.public.secretRef"
+	s.lookAgain(pollSecrets)
+	data, err := r.userSecret(ctx, s, field, public.SecretRef.Name)
+	if err != nil || data == nil {
+		return err
+	}
+	var hostnames []string
+	for _, set := range s.sets {
+		hostnames = append(hostnames, set.Exposure.Hostnames...)
+	}
+	slices.Sort(hostnames)
+	pair, wrong := pki.CheckPublic(data, slices.Compact(hostnames), s.now)
+	if wrong != nil && s.tls == nil {
+		s.tls = secretProblem(wrong.Reason, field, public.SecretRef.Name, wrong)
+	}
+	if pair != nil {
+		c := certificateStatus(v1alpha1.PlanePublic, "", pair)
+		s.public = &c
+	}
+	return nil
+}

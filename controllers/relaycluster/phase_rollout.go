@@ -1,0 +1,87 @@
+package relaycluster
+
+import (
+	"context"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/moqrelay/moqrelay/controllers/resources"
+	"github.com/moqrelay/moqrelay/controllers/rollout"
+)
+
+// stuckAfter is how long a new pod may take to become available before the
+// rollout counts as stuck.
+const stuckAfter = 5 * time.Minute
+
+// planRollout decides which pod is replaced next.
+func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
+	s.input.Partitions = s.nextStep().Partitions
+	return nil
+}
+
+// nextStep plans the rollout from what is there now.
+func (s *scope) nextStep() rollout.Plan {
+	var sets []rollout.Set
+	canary := ""
+	for _, set := range s.sets {
+		seen := s.statefulSet(set)
+		if seen == nil {
+			continue
+		}
+		if canary == "" && set.Role == resources.RoleRegion && *seen.Spec.Replicas > 0 {
+			canary = set.Key()
+		}
+		sets = append(sets, s.rolloutSet(set, seen))
+	}
+	return rollout.Next(sets, canary)
+}
+
+func (s *scope) rolloutSet(set resources.Set, seen *appsv1.StatefulSet) rollout.Set {
+	out := rollout.Set{
+		Name:            set.Key(),
+		Observed:        seen.Status.ObservedGeneration >= seen.Generation,
+		CurrentRevision: seen.Status.CurrentRevision,
+		UpdateRevision:  seen.Status.UpdateRevision,
+		Replicas:        *seen.Spec.Replicas,
+	}
+	if rolling := seen.Spec.UpdateStrategy.RollingUpdate; rolling != nil && rolling.Partition != nil {
+		out.Partition = *rolling.Partition
+	}
+	for ordinal, pod := range s.podsOf(set) {
+		available, wait := availability(pod, seen.Spec.MinReadySeconds, s.now)
+		if wait > 0 {
+			s.lookAgain(wait)
+		}
+		out.Pods = append(out.Pods, rollout.Pod{
+			Name:      pod.Name,
+			Ordinal:   ordinal,
+			Revision:  pod.Labels[appsv1.ControllerRevisionHashLabelKey],
+			Available: available,
+			Created:   pod.CreationTimestamp.Time,
+		})
+	}
+	return out
+}
+
+// availability reports whether a pod has been ready for so long, and if it is
+// ready, how long it has still to be.
+func availability(pod *corev1.Pod, minReadySeconds int32, now time.Time) (available bool, wait time.Duration) {
+	ready := podCondition(pod, corev1.PodReady)
+	if pod.DeletionTimestamp != nil || ready.Status != corev1.ConditionTrue {
+		return false, 0
+	}
+	wait = ready.LastTransitionTime.Add(time.Duration(minReadySeconds) * time.Second).Sub(now)
+	return wait <= 0, max(wait, 0)
+}
+
+// podCondition returns a condition of a pod, the zero one if it has none.
+func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return corev1.PodCondition{}
+}

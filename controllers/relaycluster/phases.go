@@ -1,0 +1,110 @@
+package relaycluster
+
+import (
+	"context"
+	"fmt"
+
+	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/apply"
+	"github.com/moqrelay/moqrelay/controllers/resources"
+)
+
+// validate refuses what the schema could not: it may be older than the operator,
+// and does not know whether the operator has an image.
+func (r *Reconciler) validate(_ context.Context, s *scope) error {
+	if errs := v1alpha1.Validate(s.cluster); len(errs) > 0 {
+		return &problem{Reason: v1alpha1.ReasonInvalidSpec, Message: errs.ToAggregate().Error()}
+	}
+	if s.cluster.Spec.Image == "" && r.Image == "" {
+		return &problem{
+			Reason:  v1alpha1.ReasonImageMissing,
+			Message: "spec.image is not set and the operator has no default: set spec.image, or start the operator with --relay-image",
+		}
+	}
+	return nil
+}
+
+// applyShared applies what all sets have in common: what their pods mount comes
+// before the pods.
+func (r *Reconciler) applyShared(ctx context.Context, s *scope) error {
+	for _, object := range resources.ClusterObjects(s.input) {
+		if err := r.Applier.Apply(ctx, s.children, object.(apply.Configuration)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applySets applies the root and the regions.
+func (r *Reconciler) applySets(ctx context.Context, s *scope) error {
+	for _, set := range s.sets {
+		for _, object := range resources.SetObjects(s.input, set) {
+			var err error
+			switch object := object.(type) {
+			case *appsv1ac.StatefulSetApplyConfiguration:
+				err = r.Applier.StatefulSet(ctx, s.children, object, set.Replicas)
+			case apply.Configuration:
+				err = r.Applier.Apply(ctx, s.children, object)
+			default:
+				err = fmt.Errorf("BUG: %T is no apply configuration", object)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := r.scale(ctx, s, set); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scale gives a set the number of pods that the spec asks for, if it asks.
+func (r *Reconciler) scale(ctx context.Context, s *scope, set resources.Set) error {
+	seen := s.statefulSet(set)
+	if seen == nil {
+		return nil
+	}
+	live := *seen.Spec.Replicas
+	wanted := wantedReplicas(s.cluster, set, live)
+	if wanted == live {
+		return nil
+	}
+	if err := r.Applier.Scale(ctx, seen, wanted); err != nil {
+		return err
+	}
+	log.FromContext(ctx).Info("scaled", "region", set.Key(), "from", live, "to", wanted)
+	return nil
+}
+
+// wantedReplicas returns how many pods a set with so many is to have. Where the
+// spec names no number it is left as it is: it is that of an autoscaler, or the
+// last one of it.
+func wantedReplicas(c *v1alpha1.RelayCluster, set resources.Set, live int32) int32 {
+	if set.Role == resources.RoleRoot {
+		return set.Replicas
+	}
+	for _, region := range c.Spec.Regions {
+		switch {
+		case region.Name != set.Region:
+			continue
+		case live == 0 && !region.IsParked():
+			return set.Replicas // no autoscaler wakes a set without pods
+		case region.Autoscaling == nil && region.Replicas != nil:
+			return *region.Replicas
+		}
+	}
+	return live
+}
+
+// prune deletes what no longer belongs to the cluster.
+func (r *Reconciler) prune(ctx context.Context, s *scope) error {
+	deleted, err := r.Applier.Prune(ctx, s.children)
+	if len(deleted) > 0 {
+		log.FromContext(ctx).Info("deleted what is no longer wanted", "objects", deleted)
+	}
+	return err
+}

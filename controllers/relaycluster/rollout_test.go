@@ -1,0 +1,256 @@
+package relaycluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/clustertest"
+	"github.com/moqrelay/moqrelay/controllers/resources"
+	"github.com/moqrelay/moqrelay/controllers/rollout"
+)
+
+func TestClusterBecomesReady(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	c := w.ready()
+
+	want := v1alpha1.Summary{Root: "1/1", Regions: "2/2", Nodes: "5/5", Address: "live-eu." + w.namespace + ".svc"}
+	if diff := cmp.Diff(want, c.Status.Summary); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+	var nodes []string
+	for _, n := range c.Status.Nodes {
+		nodes = append(nodes, fmt.Sprintf("%s %s %v %s", n.Name, n.Region, n.Ready, n.Message))
+	}
+	wantNodes := []string{"live-root-0  true ", "live-eu-0 eu true ", "live-eu-1 eu true ", "live-us-0 us true ", "live-us-1 us true "}
+	if diff := cmp.Diff(wantNodes, nodes); diff != "" {
+		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	if got, want := c.Status.Root.Hosts, []string{"live-root-0.live-root-nodes." + w.namespace + ".svc:4443"}; !slices.Equal(got, want) {
+		t.Errorf("hosts of the root %v, want %v", got, want)
+	}
+	if n := len(c.Status.Certificates); n != 4 {
+		t.Errorf("%d certificates, want those of the authority, the root and two regions", n)
+	}
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonUpToDate)
+
+	// The other controllers understand the objects.
+	eventually(w, "live-eu", "the disruption budget allows one", &policyv1.PodDisruptionBudget{}, func(b *policyv1.PodDisruptionBudget) error {
+		if b.Status.CurrentHealthy != 2 || b.Status.DisruptionsAllowed != 1 {
+			return fmt.Errorf("%+v", b.Status)
+		}
+		return nil
+	})
+	w.untilEvent(v1alpha1.ReasonReady)
+
+	// At rest nothing is written.
+	before, cluster := w.children(), w.cluster()
+	clustertest.Steadily(t, "every object", time.Second, func(context.Context) error {
+		for name, o := range w.children() {
+			if before[name].GetResourceVersion() != o.GetResourceVersion() {
+				return fmt.Errorf("%s was written", name)
+			}
+		}
+		if w.cluster().ResourceVersion != cluster.ResourceVersion {
+			return errors.New("the status was written")
+		}
+		return nil
+	})
+}
+
+func (w world) untilEvent(reason string) {
+	w.t.Helper()
+	clustertest.Eventually(w.t, "there is an event "+reason, func(ctx context.Context) error {
+		var list corev1.EventList
+		if err := plane.Client.List(ctx, &list, client.InNamespace(w.namespace)); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.InvolvedObject.Kind == v1alpha1.Kind && e.Reason == reason {
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+}
+
+func TestRegionComesAndGoes(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	w.apply(sample + "- {name: asia, replicas: 1}\n")
+	w.until("asia is ready", func(c *v1alpha1.RelayCluster) error {
+		if c.Status.Summary.Regions != "3/3" {
+			return errors.New(c.Status.Summary.Regions)
+		}
+		return nil
+	})
+	w.apply("root: {}\nregions:\n- {name: us, replicas: 2}\n")
+	w.untilChildrenAsWanted()
+	clustertest.Eventually(t, "the pods are gone", func(context.Context) error {
+		if n := len(w.pods("eu")) + len(w.pods("asia")); n > 0 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	w.ready()
+}
+
+// recordPods notes the pods of an image in the order in which they are made.
+func (w world) recordPods(image string) func() []string {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	pods, err := plane.Client.Watch(ctx, &corev1.PodList{}, client.InNamespace(w.namespace))
+	if err != nil {
+		cancel()
+		w.t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var made []string
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for event := range pods.ResultChan() {
+			pod, ok := event.Object.(*corev1.Pod)
+			if ok && event.Type == watch.Added && pod.Spec.Containers[0].Image == image {
+				mu.Lock()
+				made = append(made, pod.Name)
+				mu.Unlock()
+			}
+		}
+	})
+	w.t.Cleanup(func() {
+		pods.Stop()
+		cancel()
+		wg.Wait()
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(made)
+	}
+}
+
+func TestRolloutOrder(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	made := w.recordPods("registry.test/moq-relay:v2")
+	w.apply("image: registry.test/moq-relay:v2\n" + sample)
+	w.until("all pods are replaced", func(*v1alpha1.RelayCluster) error {
+		if n := len(made()); n < 5 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+	want := []string{"live-eu-1", "live-root-0", "live-eu-0", "live-us-1", "live-us-0"}
+	if diff := cmp.Diff(want, made()); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonUpToDate)
+	clustertest.Eventually(t, "every set is held again", func(context.Context) error {
+		for _, region := range []string{"root", "eu", "us"} {
+			if p := *w.statefulSet(region).Spec.UpdateStrategy.RollingUpdate.Partition; p != rollout.Hold {
+				return fmt.Errorf("%s is at partition %d", region, p)
+			}
+		}
+		return nil
+	})
+}
+
+func TestBrokenImageStopsAtOnePod(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	broken, mended := w.recordPods(brokenImage), w.recordPods(relayImage)
+
+	w.apply("image: " + brokenImage + "\n" + sample)
+	w.until("the canary fails", func(c *v1alpha1.RelayCluster) error {
+		for _, n := range c.Status.Nodes {
+			if n.Name == "live-eu-1" && !n.Ready && n.Message == "ImagePullBackOff: Back-off pulling image" {
+				return nil
+			}
+		}
+		return fmt.Errorf("nodes are %+v", c.Status.Nodes)
+	})
+	clustertest.Steadily(t, "the rollout", time.Second, func(context.Context) error {
+		if got := broken(); !slices.Equal(got, []string{"live-eu-1"}) {
+			return fmt.Errorf("pods of the broken image: %v", got)
+		}
+		return nil
+	})
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, v1alpha1.ReasonRollingOut)
+	w.untilCondition(v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+
+	// Growing meanwhile takes the proven image: the other regions are held, and
+	// so is the number of pods no partition.
+	w.apply("image: " + brokenImage + "\nroot: {}\nregions:\n- {name: eu, replicas: 2}\n- {name: us, replicas: 3}\n")
+	eventually(w, "live-us-2", "us has grown", &corev1.Pod{}, func(pod *corev1.Pod) error {
+		if got := pod.Spec.Containers[0].Image; got != relayImage {
+			t.Errorf("a pod that a held region grew by has image %s", got)
+		}
+		return nil
+	})
+
+	// Reverting heals by itself.
+	before := len(mended())
+	w.apply(sample)
+	w.until("the canary works again", func(*v1alpha1.RelayCluster) error {
+		if got := mended()[before:]; !slices.Contains(got, "live-eu-1") {
+			return fmt.Errorf("made meanwhile: %v", got)
+		}
+		return nil
+	})
+	w.ready()
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonUpToDate)
+	if got := broken(); len(got) != 1 {
+		t.Errorf("pods of the broken image: %v", got)
+	}
+}
+
+func TestBrokenFromTheStartIsMended(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply("image: " + brokenImage + "\n" + sample)
+	c := w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRootUnavailable)
+	if c.Status.ObservedGeneration != c.Generation {
+		t.Error("the status is of another generation")
+	}
+	clustertest.Eventually(t, "there are pods", func(context.Context) error {
+		if n := len(w.pods("eu")); n != 2 {
+			return fmt.Errorf("%d of 2", n)
+		}
+		return nil
+	})
+	w.apply(sample)
+	w.ready()
+	w.until("all nodes are ready", func(c *v1alpha1.RelayCluster) error {
+		if c.Status.Summary.Nodes != "5/5" {
+			return errors.New(c.Status.Summary.Nodes)
+		}
+		return nil
+	})
+}
+
+// The planner and the builders hold sets in one and the same way.
+func TestHold(t *testing.T) {
+	if rollout.Hold != resources.HeldPartition {
+		t.Errorf("the planner holds at %d, the builders at %d", rollout.Hold, resources.HeldPartition)
+	}
+}

@@ -1,0 +1,106 @@
+package relaycluster
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/controllers/apply"
+	"github.com/moqrelay/moqrelay/controllers/resources"
+)
+
+// scope is one pass over one RelayCluster.
+type scope struct {
+	// Read at the start.
+
+	now     time.Time
+	cluster *v1alpha1.RelayCluster // defaulted; its status is that of before
+	sets    []resources.Set        // root first, then the regions of the spec
+	pods    []corev1.Pod
+	// children are the objects of the cluster; applying keeps them current.
+	children *apply.Inventory
+
+	// Filled in by phases.
+
+	input resources.Input
+	// tls is what is wrong with certificates, nil if nothing is; public is that
+	// of users, if it could be read.
+	tls    *problem
+	public *v1alpha1.CertificateStatus
+
+	// How the pass ended; both are nil if it did all it had to.
+
+	problem *problem // the user's to mend
+	failure error    // to be tried again
+
+	// again is when to look again without being told of a change; 0 is never.
+	again time.Duration
+}
+
+// newScope reads all that a pass needs.
+func (r *Reconciler) newScope(ctx context.Context, cluster *v1alpha1.RelayCluster, now time.Time) (*scope, error) {
+	v1alpha1.Default(cluster)
+	s := &scope{
+		now:     now,
+		cluster: cluster,
+		input:   resources.Input{Cluster: cluster, Image: r.Image, OperatorNamespace: r.OperatorNamespace},
+	}
+	if cluster.Spec.Root != nil {
+		s.sets = resources.Sets(cluster)
+	}
+	ours := map[string]string{resources.LabelCluster: cluster.Name}
+	var err error
+	if s.children, err = apply.Take(ctx, r.Client, r.Client.Scheme(), cluster, ours); err != nil {
+		return nil, err
+	}
+	var pods corev1.PodList
+	if err := r.Client.List(ctx, &pods, client.InNamespace(cluster.Namespace), client.MatchingLabels(ours)); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	s.pods = pods.Items
+	return s, nil
+}
+
+// lookAgain asks for another pass within d.
+func (s *scope) lookAgain(d time.Duration) {
+	d = max(d, time.Second)
+	if s.again == 0 || d < s.again {
+		s.again = d
+	}
+}
+
+func (s *scope) result() ctrl.Result { return ctrl.Result{RequeueAfter: s.again} }
+
+// statefulSet returns the StatefulSet of a set, nil if there is none.
+func (s *scope) statefulSet(set resources.Set) *appsv1.StatefulSet {
+	seen, ok := apply.Get[*appsv1.StatefulSet](s.children, set.Name())
+	if !ok {
+		return nil
+	}
+	return seen
+}
+
+// podsOf returns the pods of a set by ordinal.
+func (s *scope) podsOf(set resources.Set) map[int32]*corev1.Pod {
+	pods := map[int32]*corev1.Pod{}
+	for i := range s.pods {
+		pod := &s.pods[i]
+		labels := pod.Labels
+		if labels[resources.LabelRole] != string(set.Role) || labels[resources.LabelRegion] != set.Region {
+			continue
+		}
+		ordinal, err := strconv.ParseInt(labels[appsv1.PodIndexLabel], 10, 32)
+		if err != nil || pod.Name != set.PodName(int(ordinal)) {
+			continue // not made by the StatefulSet
+		}
+		pods[int32(ordinal)] = pod
+	}
+	return pods
+}
