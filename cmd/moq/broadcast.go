@@ -32,7 +32,7 @@ type broadcast struct {
 	began bool
 	frame []byte // reused
 
-	start  atomic.Int64 // when the first sample was due, in UNIX nanoseconds; 0: not yet
+	start  atomic.Int64 // when the first sample is due, in UNIX nanoseconds; 0: not yet
 	frames atomic.Int64 // of video, else of audio
 	bytes  atomic.Int64
 	rate   *rate
@@ -94,16 +94,16 @@ func (b *broadcast) Track(path moq.Path) (*moq.Track, error) {
 	return nil, moq.ErrNotFound
 }
 
-// begin writes the catalog and announces everything, the catalog first.
-func (b *broadcast) begin(s reel.Sample) error {
-	b.began = true
-	now := time.Now()
-	b.start.Store(now.UnixNano())
+// begin writes the catalog and announces everything, the catalog first. The
+// first sample is due at start.
+func (b *broadcast) begin(s reel.Sample, start time.Time) error {
 	out := b.outputs[s.Track]
 	if out == nil {
 		return nil
 	}
-	b.catalog.Start = now.Add(-time.Duration(karp.Micros(s.Time, out.timescale)) * time.Microsecond)
+	b.began = true
+	b.start.Store(start.UnixNano())
+	b.catalog.Start = start.Add(-time.Duration(karp.Micros(s.Time, out.timescale)) * time.Microsecond)
 	encoded, err := b.catalog.Encode()
 	if err != nil {
 		return err
@@ -132,9 +132,6 @@ func (b *broadcast) begin(s reel.Sample) error {
 
 // wait returns when a sample is due.
 func (b *broadcast) wait(ctx context.Context, at time.Duration) error {
-	if !b.began {
-		return nil
-	}
 	d := time.Until(time.Unix(0, b.start.Load()).Add(at))
 	if d <= 0 {
 		return nil
@@ -157,11 +154,6 @@ func (b *broadcast) write(s reel.Sample) error {
 	out := b.outputs[s.Track]
 	if out == nil {
 		return nil // neither video nor audio
-	}
-	if !b.began {
-		if err := b.begin(s); err != nil {
-			return err
-		}
 	}
 	if s.Sync || out.group == nil {
 		if err := out.nextGroup(); err != nil {

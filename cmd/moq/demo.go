@@ -45,7 +45,7 @@ joining took and how old the frames were.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
-	d.upFlags.register(cmd.Flags())
+	d.register(cmd.Flags())
 	cmd.Flags().DurationVar(&d.duration, "duration", 10*time.Second, "play for so long")
 	return cmd
 }

@@ -194,6 +194,14 @@ func connectFailure(ctx context.Context, e endpoint, err error, hint string, arg
 // what it was asked.
 var errInterrupted = &failure{err: errors.New("interrupted"), code: exitFailed}
 
+// distrust says why a certificate is not trusted, without what carried that here.
+func distrust(err error) error {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("its certificate is not trusted: %w", err)
+}
+
 // dialFailure says what a failed dial means for the user.
 func dialFailure(ctx context.Context, e endpoint, err error, seen string) error {
 	switch {
@@ -201,10 +209,10 @@ func dialFailure(ctx context.Context, e endpoint, err error, seen string) error 
 		return connectFailure(ctx, e, fmt.Errorf("the certificate's fingerprint is %s, another one is trusted", seen),
 			"compare it with what the relay serves at %s, then give it as --tls-fingerprint", config.PathFingerprint)
 	case errors.Is(err, transport.ErrCertificate) && isLoopback(e.url.Hostname()) && !e.local:
-		return connectFailure(ctx, e, fmt.Errorf("its certificate is not trusted: %w", plainCause(err)),
+		return connectFailure(ctx, e, distrust(err),
 			"use http://%s, which fetches its fingerprint, or name its authority with --tls-root FILE", e.address)
 	case errors.Is(err, transport.ErrCertificate):
-		return connectFailure(ctx, e, fmt.Errorf("its certificate is not trusted: %w", plainCause(err)),
+		return connectFailure(ctx, e, distrust(err),
 			"name its authority with --tls-root FILE, or itself with --tls-fingerprint HEX")
 	case errors.Is(err, transport.ErrALPN):
 		other := protocolWeb

@@ -10,6 +10,7 @@ import (
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
+	"github.com/moqrelay/moqrelay/relay/moq"
 )
 
 const (
@@ -25,26 +26,27 @@ const (
 type playStats struct {
 	rate *rate
 
-	mu       sync.Mutex
-	wanted   time.Time     // since when the broadcast could be had
-	setup    time.Duration // of the connection
-	join     time.Duration // until the first frame; 0: not yet
-	first    time.Time     // when that was
-	start    time.Time     // when timestamp 0 was, by the publisher's clock; zero: unknown
-	newest   uint64        // the greatest group of the main track
-	began    bool          // newest is known
-	live     bool          // a group has begun while playing, so that frames come as they are made
-	ages     []time.Duration
-	next     int           // place in ages that is overwritten next
-	base     time.Duration // the least age seen: what the others are measured by without a clock
-	previous playout.Frame // of the main track
-	stalls   int
-	frames   int
-	bytes    int
-	groups   int    // of the main track of this broadcast
-	missing  int    // groups of all its tracks
-	before   [2]int // groups and missing of broadcasts that are over
-	failure  error  // why a track broke off
+	mu        sync.Mutex
+	wanted    time.Time     // since when the broadcast could be had
+	setup     time.Duration // of the connection
+	join      time.Duration // until the first frame; 0: not yet
+	first     time.Time     // when that was
+	broadcast moq.Path      // that is played
+	start     time.Time     // when timestamp 0 was, by the publisher's clock; zero: unknown
+	newest    uint64        // the greatest group of the main track
+	began     bool          // newest is known
+	live      bool          // a group has begun while playing, so that frames come as they are made
+	ages      []time.Duration
+	next      int           // place in ages that is overwritten next
+	base      time.Duration // the least age seen: what the others are measured by without a clock
+	previous  playout.Frame // of the main track
+	stalls    int
+	frames    int
+	bytes     int
+	groups    int    // of the main track of this broadcast
+	missing   int    // groups of all its tracks
+	before    [2]int // groups and missing of broadcasts that are over
+	failure   error  // why a track broke off
 }
 
 func newPlayStats(setup time.Duration) *playStats {
@@ -52,13 +54,13 @@ func newPlayStats(setup time.Duration) *playStats {
 }
 
 // begin notes that a broadcast is about to be played.
-func (s *playStats) begin(c karp.Catalog, found time.Time) {
+func (s *playStats) begin(broadcast moq.Path, c karp.Catalog, found time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wanted.IsZero() {
 		s.wanted = found
 	}
-	s.start = c.Start
+	s.broadcast, s.start = broadcast, c.Start
 	s.began, s.live, s.ages, s.previous, s.failure = false, false, nil, playout.Frame{}, nil
 }
 
@@ -159,7 +161,7 @@ func (s *playStats) snapshot(event string, now time.Time) playing {
 	defer s.mu.Unlock()
 	bits, _ := s.rate.per(now, int64(s.bytes), 0)
 	p := playing{
-		Event: event, JoinMillis: float64(s.join) / float64(time.Millisecond), BitsPerSecond: 8 * bits,
+		Event: event, Broadcast: s.broadcast.String(), JoinMillis: float64(s.join) / float64(time.Millisecond), BitsPerSecond: 8 * bits,
 		Frames: s.frames, Bytes: s.bytes,
 		Groups: s.before[0] + s.groups, Lost: s.before[1] + s.missing, Stalls: s.stalls,
 	}

@@ -170,7 +170,12 @@ func (p *pub) play(ctx context.Context, c *client, b *broadcast, film *reel.Reel
 		if err != nil {
 			return err
 		}
-		if p.file != "-" {
+		if !b.began {
+			if err := b.begin(s, time.Now().Add(p.lead())); err != nil {
+				return err
+			}
+		}
+		if p.file != "-" && b.began {
 			if err := b.wait(ctx, s.At); err != nil {
 				return err
 			}
@@ -180,6 +185,18 @@ func (p *pub) play(ctx context.Context, c *client, b *broadcast, film *reel.Reel
 		}
 	}
 }
+
+// lead is how long before its first sample a broadcast is announced, so that
+// subscribers who wait for it have it from the start. What comes from standard
+// input is live already.
+func (p *pub) lead() time.Duration {
+	if p.file == "-" {
+		return 0
+	}
+	return leadTime
+}
+
+const leadTime = 500 * time.Millisecond
 
 // interruptible lets ctx and the end of the session interrupt reads of standard
 // input. The read itself goes on until the input or the process ends.

@@ -239,7 +239,7 @@ func (v *viewing) play(ctx context.Context, path moq.Path) (outcome, error) {
 	newer, stop := v.watchNewer(ctx, path)
 	defer stop()
 	if v.track != "" {
-		v.stats.begin(karp.Catalog{}, found)
+		v.stats.begin(path.Parent(), karp.Catalog{}, found)
 		return v.player.playRaw(ctx, path, newer)
 	}
 	catalog, err := v.player.loadCatalog(ctx, path, v.timeout)
@@ -252,7 +252,7 @@ func (v *viewing) play(ctx context.Context, path moq.Path) (outcome, error) {
 	if err := v.player.setUp(catalog); err != nil {
 		return brokeOff, err
 	}
-	v.stats.begin(catalog, found)
+	v.stats.begin(path.Parent(), catalog, found)
 	return v.player.playMedia(ctx, path.Parent(), catalog, newer)
 }
 
@@ -289,6 +289,9 @@ func (v *viewing) run(ctx context.Context) {
 	v.show.Run(ctx, func() string {
 		now := time.Now()
 		p := v.stats.snapshot("", now)
+		if p.Frames == 0 && ctx.Err() != nil {
+			return "" // nothing has come, and why is said elsewhere
+		}
 		if p.Frames == 0 {
 			return fmt.Sprintf("waiting for %s", v.finder.name)
 		}

@@ -180,7 +180,7 @@ func checkSamples(t *testing.T, file string) {
 	read(t, got, func(s fmp4.Sample) {
 		n, known := next[s.Track]
 		if !known {
-			for n = 0; n < counts[s.Track] && !bytes.Equal(data[place{s.Track, n}], s.Data); n++ { //nolint:revive // a search
+			for n = 0; n < counts[s.Track] && !bytes.Equal(data[place{s.Track, n}], s.Data); n++ {
 			}
 		}
 		if !bytes.Equal(data[place{s.Track, n % max(1, counts[s.Track])}], s.Data) {

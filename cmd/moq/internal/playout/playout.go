@@ -46,7 +46,7 @@ type Buffer struct {
 type track struct {
 	groups  []*group // not given out yet, by number
 	next    uint64   // the number that is due
-	started bool     // next is known
+	started bool     // a group had its turn; until then the least number is due
 	ended   bool     // no more groups come
 	idle    bool     // others have waited for it in vain
 	lost    []span   // numbers that never come, not due yet
@@ -218,11 +218,10 @@ func (t *track) head(now time.Time, wait time.Duration, full bool) (Frame, state
 			return Frame{}, waiting, time.Time{}
 		}
 		g := t.groups[0]
-		if !t.started {
-			t.started, t.next = true, g.number
+		if t.started {
+			t.skipLost(g.number)
 		}
-		t.skipLost(g.number)
-		if g.number > t.next {
+		if t.started && g.number > t.next {
 			if due := g.opened.Add(wait); !t.ended && !full && now.Before(due) {
 				return Frame{}, waiting, due
 			}
@@ -279,12 +278,13 @@ func (t *track) leave(g *group) {
 		t.stats.Cut++
 	}
 	t.groups = t.groups[1:]
-	t.next = g.number + 1
+	t.started, t.next = true, g.number+1
 }
 
 // take gives out the first frame.
 func (t *track) take() {
 	g := t.groups[0]
+	t.started, t.next = true, g.number
 	t.stats.Frames++
 	t.stats.Bytes += len(g.frames[0].Data)
 	if !g.counted {

@@ -100,6 +100,12 @@ func TestOrder(t *testing.T) {
 			want:   "v1.0* v2.0* v3.0*",
 			video:  Stats{Frames: 3, Bytes: 30, Groups: 3},
 		},
+		"StartOutOfOrder": {
+			reason: "What overtook at the start does not hide what came before it, as long as nothing was given out.",
+			script: "v3.0 v1.0 v1) v2.0 v2) a9.0 v0.0 v$ a$",
+			want:   "v1.0* v2.0* v3.0* a9.0*",
+			video:  Stats{Frames: 3, Bytes: 30, Groups: 3, Cut: 1, Late: 1},
+		},
 		"GroupLost": {
 			reason: "A group that does not come within the wait is counted; when it comes after all it is late.",
 			script: "a$ v1.0 v1) v3.0 v3) +500 v2.0 v2) v4.0",
