@@ -135,7 +135,9 @@ func (c *Cluster) attend(ctx context.Context, s session.Session, conn transport.
 	if !dialled {
 		name := who.name
 		if name == "" { // a node that cannot be dialled, or of 0.6.x
-			name = conn.RemoteAddr().String()
+			// Not its address alone: that may be the very name of a node, whose
+			// dialled link this one is not to replace nor to end.
+			name = "from " + conn.RemoteAddr().String()
 		}
 		l = c.linkTo(name)
 		if who.name == "" {
@@ -190,6 +192,7 @@ func (c *Cluster) adopt(ctx context.Context, inbox *origin.Table) {
 				reg.Withdraw()
 				delete(routes, r)
 			}
+		case origin.Live: // nobody waits for it
 		}
 	}
 }

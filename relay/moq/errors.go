@@ -95,7 +95,7 @@ var (
 
 // isClean tells whether err is one that ends things well.
 func isClean(err error) bool {
-	return err == nil || err == io.EOF || errors.Is(err, ErrEnded)
+	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, ErrEnded)
 }
 
 // DropReason says why a whole group did not reach a subscriber.

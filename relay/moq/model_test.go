@@ -181,7 +181,7 @@ func (m *modelTrack) subscriber(r *rand.Rand) {
 	time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
 	o := SubscribeOptions{Order: Order(r.IntN(2)), MaxAge: time.Duration(r.IntN(3)) * 50 * time.Millisecond}
 	if r.IntN(2) == 0 {
-		o.Start = at(r.Uint64N(40))
+		o.Start = new(r.Uint64N(40))
 	}
 	s, err := m.Subscribe(o)
 	if err != nil {

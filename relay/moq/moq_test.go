@@ -153,4 +153,4 @@ func noise(seed uint64, size int) []byte {
 	return b
 }
 
-func at(seq uint64) *uint64 { return &seq }
+func at(seq uint64) *uint64 { return new(seq) }

@@ -46,7 +46,8 @@ func TestPathKeepsItsParts(t *testing.T) {
 
 func TestPathsDiffer(t *testing.T) {
 	paths := []Path{
-		{}, NewPath(""), NewPath("", ""), NewPath("a"), NewPath("a", ""), NewPath("", "a"),
+		{},
+		NewPath(""), NewPath("", ""), NewPath("a"), NewPath("a", ""), NewPath("", "a"),
 		NewPath("a", "b"), NewPath("a/b"), NewPath("ab"), NewPath("b", "a"), NewPath("\x01a"),
 	}
 	for i, p := range paths {

@@ -99,7 +99,7 @@ func (t *Table) Route(path moq.Path, ok func(Announcement) bool) (Announcement, 
 // and whose source has it, and that route. If none has, the error is that of
 // the best, or [moq.ErrNotFound].
 func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, Announcement, error) {
-	best := error(moq.ErrNotFound)
+	best := moq.ErrNotFound
 	tried := false
 	for _, r := range t.routes(path) {
 		if ok != nil && !ok(r.announcement) {

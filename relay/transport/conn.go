@@ -65,13 +65,19 @@ func (c *baseConn) Stats() Stats {
 	}
 }
 
-// openError is the error of a stream that could not be opened or accepted.
-func (c *baseConn) openError(ctx context.Context, err error) error {
+// waitError is the error of a stream that could not be opened or accepted while
+// ctx allowed to wait for it.
+func (c *baseConn) waitError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return c.openError(err)
+}
+
+// openError is the error of a stream that could not be opened at once.
+func (c *baseConn) openError(err error) error {
 	if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
 		return ErrNoCredit
-	}
-	if ctx != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
 	}
 	return c.lost(err)
 }

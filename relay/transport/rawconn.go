@@ -25,7 +25,7 @@ func newRawConn(qc *quic.Conn, p Protocol, released <-chan struct{}) *rawConn {
 func (c *rawConn) AcceptStream(ctx context.Context) (Stream, error) {
 	str, err := c.quic.AcceptStream(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	return newStream(&c.baseConn, str, nil), nil
 }
@@ -33,7 +33,7 @@ func (c *rawConn) AcceptStream(ctx context.Context) (Stream, error) {
 func (c *rawConn) OpenStream(ctx context.Context) (Stream, error) {
 	str, err := c.quic.OpenStreamSync(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	return newStream(&c.baseConn, str, nil), nil
 }
@@ -41,7 +41,7 @@ func (c *rawConn) OpenStream(ctx context.Context) (Stream, error) {
 func (c *rawConn) AcceptUniStream(ctx context.Context) (ReceiveStream, error) {
 	str, err := c.quic.AcceptUniStream(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	return &receiveStream{conn: &c.baseConn, str: str}, nil
 }
@@ -49,7 +49,7 @@ func (c *rawConn) AcceptUniStream(ctx context.Context) (ReceiveStream, error) {
 func (c *rawConn) OpenUniStream() (SendStream, error) {
 	str, err := c.quic.OpenUniStream()
 	if err != nil {
-		return nil, c.openError(nil, err)
+		return nil, c.openError(err)
 	}
 	return newSendStream(&c.baseConn, str, nil), nil
 }

@@ -184,7 +184,7 @@ func newStream(c *baseConn, str *quic.Stream, session *wtConn) *stream {
 // streamError turns an error of a stream of either library into ours. What a
 // stream says of itself because we closed the connection gives way to that.
 func (c *baseConn) streamError(err error) error {
-	if err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, quic.ErrStreamClosed) {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, quic.ErrStreamClosed) {
 		return err
 	}
 	if e, ok := errors.AsType[*webtransport.StreamError](err); ok && (e.Remote || c.ctx.Err() == nil) {

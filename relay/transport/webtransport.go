@@ -56,7 +56,7 @@ func (e *Endpoint) serveHTTP3(qc *quic.Conn, a *attempt) {
 // configured handler.
 func (e *Endpoint) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		if p := recover(); p != nil && p != any(http.ErrAbortHandler) {
 			e.log.Error("panic while serving a request", "panic", p, "stack", string(debug.Stack()))
 			panic(http.ErrAbortHandler) // resets the stream
 		}

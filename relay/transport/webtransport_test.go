@@ -94,7 +94,7 @@ func TestClientsOfDraft02(t *testing.T) {
 				// The HTTP/3 client takes the first streams; ask the connection for ours by its prefix.
 				_ = server.CloseWithError(10, "bye")
 				b, _ := io.ReadAll(str)
-				if want := string(appendCloseCapsule(nil, 10, "bye")); string(b) != want {
+				if want := string(closeCapsule(10, "bye")); string(b) != want {
 					t.Errorf("CONNECT stream carried %q, want the close capsule %q", b, want)
 				}
 				<-client.quic.Context().Done()
@@ -127,13 +127,13 @@ func TestSessionEnds(t *testing.T) {
 		},
 		"close capsule": {
 			func(_ *h3Client, s *http3.RequestStream) {
-				_, _ = s.Write(appendCloseCapsule(nil, 77, "tab closed"))
+				_, _ = s.Write(closeCapsule(77, "tab closed"))
 				_ = s.Close()
 			},
 			CloseError{Code: 77, Reason: "tab closed", Remote: true},
 		},
 		"close capsule alone": {
-			func(_ *h3Client, s *http3.RequestStream) { _, _ = s.Write(appendCloseCapsule(nil, 77, "")) },
+			func(_ *h3Client, s *http3.RequestStream) { _, _ = s.Write(closeCapsule(77, "")) },
 			CloseError{Code: 77, Remote: true},
 		},
 		"connection closed with a mapped code": {

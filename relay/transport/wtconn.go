@@ -71,7 +71,7 @@ func newWTConn(
 func (c *wtConn) AcceptStream(ctx context.Context) (Stream, error) {
 	str, err := c.session.AcceptStream(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	s := &wtStream{conn: c, str: str}
 	c.remember(s)
@@ -81,7 +81,7 @@ func (c *wtConn) AcceptStream(ctx context.Context) (Stream, error) {
 func (c *wtConn) OpenStream(ctx context.Context) (Stream, error) {
 	str, err := c.quic.OpenStreamSync(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	s := newStream(&c.baseConn, str, c)
 	s.prefix = c.bidiPrefix
@@ -92,7 +92,7 @@ func (c *wtConn) OpenStream(ctx context.Context) (Stream, error) {
 func (c *wtConn) AcceptUniStream(ctx context.Context) (ReceiveStream, error) {
 	str, err := c.session.AcceptUniStream(ctx)
 	if err != nil {
-		return nil, c.openError(ctx, err)
+		return nil, c.waitError(ctx, err)
 	}
 	return &wtReceiveStream{conn: c, str: str}, nil
 }
@@ -100,7 +100,7 @@ func (c *wtConn) AcceptUniStream(ctx context.Context) (ReceiveStream, error) {
 func (c *wtConn) OpenUniStream() (SendStream, error) {
 	str, err := c.quic.OpenUniStream()
 	if err != nil {
-		return nil, c.openError(nil, err)
+		return nil, c.openError(err)
 	}
 	s := newSendStream(&c.baseConn, str, c)
 	s.prefix = c.uniPrefix
@@ -146,16 +146,16 @@ func (c *wtConn) closeSession(code uint32, reason string) {
 	}
 	// webtransport-go would put a STOP_SENDING in front of the capsule, which makes
 	// Chromium report a lost connection in place of the code.
-	if err := c.connect.TryWriteAll(appendCloseCapsule(nil, code, reason)); err != nil {
+	if err := c.connect.TryWriteAll(closeCapsule(code, reason)); err != nil {
 		return // no credit on the CONNECT stream or it is gone: the connection's code has to do
 	}
 	_ = c.connect.Close() // the connection ends in any case
 }
 
-// appendCloseCapsule appends CLOSE_WEBTRANSPORT_SESSION: a type, a length, a
+// closeCapsule returns CLOSE_WEBTRANSPORT_SESSION: a type, a length, a
 // code of 32 bits and the reason (draft-ietf-webtrans-http3, "Session Termination").
-func appendCloseCapsule(b []byte, code uint32, reason string) []byte {
-	b = quicvarint.Append(b, closeCapsuleType)
+func closeCapsule(code uint32, reason string) []byte {
+	b := quicvarint.Append(nil, closeCapsuleType)
 	b = quicvarint.Append(b, uint64(4+len(reason)))
 	b = binary.BigEndian.AppendUint32(b, code)
 	return append(b, reason...)

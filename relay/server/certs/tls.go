@@ -82,7 +82,7 @@ func (s *Store) ClientTLS(o ClientOptions) *tls.Config {
 			first := s.current.Load().certs[0]
 			if asked.SupportsCertificate(first) != nil {
 				// One of another authority would be refused, none at all may do.
-				return new(tls.Certificate), nil
+				return new(tls.Certificate), nil //nolint:nilerr // why it is not supported does not matter
 			}
 			return first, nil
 		}

@@ -96,6 +96,7 @@ func handlerOf(k Kind) (handler, name string) {
 		return "vide", "VideoHandler"
 	case Audio:
 		return "soun", "SoundHandler"
+	case Other:
 	}
 	return "meta", "DataHandler"
 }

@@ -22,7 +22,7 @@ type scene struct {
 
 func play(limit int, script string) *scene {
 	s := &scene{b: New(2, 500*time.Millisecond, limit), now: time.Unix(1000, 0)}
-	for _, step := range strings.Fields(script) {
+	for step := range strings.FieldsSeq(script) {
 		s.step(step)
 		s.collect()
 	}

@@ -90,14 +90,13 @@ func (s *Screen) Note(format string, args ...any) {
 	}
 }
 
-// Good, Bad and Strong return text in green, in red and bold, or as it is
-// where colours are not shown.
+// Good returns text in green, or as it is where colours are not shown.
 func (s *Screen) Good(text string) string { return s.paint(text, color.FgGreen) }
 
-// Bad is described at Good.
+// Bad returns text in red, or as it is.
 func (s *Screen) Bad(text string) string { return s.paint(text, color.FgRed) }
 
-// Strong is described at Good.
+// Strong returns text in bold, or as it is.
 func (s *Screen) Strong(text string) string { return s.paint(text, color.Bold) }
 
 func (s *Screen) paint(text string, a color.Attribute) string {
