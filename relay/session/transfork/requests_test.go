@@ -1,6 +1,7 @@
 package transfork
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -204,5 +205,48 @@ func TestPanic(t *testing.T) {
 		w.wantMetric("panics_total", "", 1)
 		w.wantMetric("sessions_closed_total", "reason=panic", 1)
 		other.wantAlive()
+	})
+}
+
+// TestHostileBytes throws damaged messages at a session: it refuses streams, or
+// ends, and serves others all the while.
+func TestHostileBytes(t *testing.T) {
+	messages := []string{
+		interestHex, subscribeHex, "03 01 05 636c6f636b 80 14 12", "04 01 05 636c6f636b", sessionClientHex,
+		"00 00 14 11 323032342d31312d30372030353a32303a 02 3138", "02 41 2c 02 03 62 62 62 06 76 69 64 65 6f 31 82 00 41 f4 08 40 65",
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	bubble(t, nil, func(w *world) {
+		w.group(w.publish("clock"), 20, "a")
+		for range 20 {
+			p, announcements := w.announcer()
+			for range 50 {
+				b := unhex(messages[random.IntN(len(messages))])
+				for range random.IntN(4) {
+					b[random.IntN(len(b))] ^= 1 << random.IntN(8)
+				}
+				b = b[:random.IntN(len(b)+1)]
+				var str transport.SendStream
+				var err error
+				switch random.IntN(3) {
+				case 0:
+					str, err = p.conn.OpenUniStream()
+				case 1:
+					str, err = p.conn.OpenStream(w.Context())
+				default:
+					str = announcements
+				}
+				if err != nil {
+					break // the session has ended
+				}
+				_, _ = str.Write(b)
+				if random.IntN(2) == 0 && str != transport.SendStream(announcements) {
+					_ = str.Close()
+				}
+			}
+			settle()
+			_ = p.conn.CloseWithError(0, "")
+		}
+		w.client().wantAlive()
 	})
 }

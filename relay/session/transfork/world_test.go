@@ -181,8 +181,14 @@ func (w *world) ended() []error {
 
 func (w *world) socket(addr *net.UDPAddr) net.PacketConn {
 	w.Helper()
+	return w.socketBehind(addr, simnet.NodeBiDiLinkSettings{Latency: latency})
+}
+
+// socketBehind returns a socket behind a link of the given kind.
+func (w *world) socketBehind(addr *net.UDPAddr, link simnet.NodeBiDiLinkSettings) net.PacketConn {
+	w.Helper()
 	s := &simnet.Simnet{Router: w.sim.Router}
-	pc := s.NewEndpoint(addr, simnet.NodeBiDiLinkSettings{Latency: latency})
+	pc := s.NewEndpoint(addr, link)
 	if err := s.Start(); err != nil {
 		w.Fatal(err)
 	}

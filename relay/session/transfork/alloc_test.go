@@ -1,0 +1,97 @@
+package transfork
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/transport"
+)
+
+// sink is a connection whose streams take everything at once.
+type sink struct {
+	transport.Conn
+	ctx context.Context //nolint:containedctx // what Context returns
+}
+
+func (c sink) Context() context.Context                     { return c.ctx }
+func (c sink) Kind() transport.Kind                         { return transport.QUIC }
+func (c sink) RemoteAddr() net.Addr                         { return nil }
+func (c sink) Stats() transport.Stats                       { return transport.Stats{} }
+func (c sink) CloseWithError(uint32, string) error          { return nil }
+func (c sink) OpenUniStream() (transport.SendStream, error) { return &sinkStream{}, nil }
+
+type sinkStream struct {
+	transport.SendStream
+	writes, bytes int
+}
+
+func (s *sinkStream) Write(p []byte) (int, error) { s.writes++; s.bytes += len(p); return len(p), nil }
+func (s *sinkStream) Close() error                { return nil }
+func (s *sinkStream) CancelWrite(uint32)          {}
+func (s *sinkStream) SetPriority(uint8, bool)     {}
+
+// sending returns a subscription to a track, without anybody at the other end.
+func sending(t testing.TB, track *moq.Track) *downstream {
+	t.Helper()
+	s := newSession(sink{ctx: t.Context()}, session.Config{}, false)
+	s.marked = true
+	s.traffic = s.config.Metrics.Traffic("client")
+	sub, err := track.Subscribe(moq.SubscribeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.Close)
+	return &downstream{session: s, sub: sub, began: time.Now(), quieter: make(chan struct{}, 1)}
+}
+
+// TestFrameCost pins what a frame costs on its way out: one Write and no
+// allocation; and the first one no more than the others.
+func TestFrameCost(t *testing.T) {
+	const frames = 1000
+	track := moq.NewTrack(moq.TrackConfig{})
+	d := sending(t, track)
+	write := func(seq uint64, n int) {
+		g, err := track.CreateGroup(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			if err := g.WriteFrame(make([]byte, 200)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = g.Finish()
+	}
+	send := func() *sinkStream {
+		group, err := d.sub.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		str := &sinkStream{}
+		g := &sender{down: d, group: group, stream: str, sequence: group.Sequence()}
+		d.addSender(g)
+		g.run()
+		return str
+	}
+	write(0, frames)
+	if str := send(); str.writes != frames || str.bytes != frames*202+3 {
+		t.Errorf("%d frames of 202 bytes were %d bytes in %d writes", frames, str.bytes, str.writes)
+	}
+	seq := uint64(0)
+	cost := func(frames int) float64 {
+		for range 2 { // the first is a rehearsal
+			seq++
+			write(seq, frames)
+		}
+		return testing.AllocsPerRun(1, func() { _ = send() })
+	}
+	few, many := cost(10), cost(frames) // sampling its age costs a little
+	t.Logf("%v allocations for a group of 10 frames, %v for one of %d", few, many, frames)
+	if perFrame := (many - few) / frames; perFrame > 0.03 {
+		t.Errorf("%v allocations per frame", perFrame)
+	}
+}

@@ -1,0 +1,117 @@
+package transfork
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+)
+
+// urgencies are those of the streams that a session opened, in that order.
+type urgencies struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (u *urgencies) String() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return strings.Join(u.all, ", ")
+}
+
+// recorded notes the urgency of every stream.
+type recorded struct {
+	transport.Conn
+	urgencies *urgencies
+}
+
+type recordedStream struct {
+	transport.SendStream
+	id        int
+	urgencies *urgencies
+}
+
+func (r recorded) OpenUniStream() (transport.SendStream, error) {
+	s, err := r.Conn.OpenUniStream()
+	r.urgencies.mu.Lock()
+	defer r.urgencies.mu.Unlock()
+	r.urgencies.all = append(r.urgencies.all, "")
+	return &recordedStream{s, len(r.urgencies.all) - 1, r.urgencies}, err
+}
+
+func (s *recordedStream) SetPriority(urgency uint8, incremental bool) {
+	s.urgencies.mu.Lock()
+	defer s.urgencies.mu.Unlock()
+	s.urgencies.all[s.id] = fmt.Sprintf("%d %t", urgency, incremental)
+	s.SendStream.SetPriority(urgency, incremental)
+}
+
+// TestB11Priority: tracks by their priority, the newest group of a newest-first
+// track before its older ones.
+func TestB11Priority(t *testing.T) {
+	var seen urgencies
+	bubble(t, func(w *world) {
+		w.wrap = func(c transport.Conn) transport.Conn { return recorded{c, &seen} }
+	}, func(w *world) {
+		want := func(why string, want ...string) {
+			t.Helper()
+			settle()
+			if got := seen.String(); got != strings.Join(want, ", ") {
+				t.Errorf("%s: urgencies are %s, want %s", why, got, strings.Join(want, ", "))
+			}
+		}
+		video, audio := w.publish("video"), w.publish("audio")
+		p := w.client()
+		p.openStream("02 00 01 05 766964656f 82 01 00 00 00").want("82 01 00 00") // priority 2
+		for seq := range uint64(5) {
+			w.open(video, seq, "v")
+			settle()
+		}
+		want("only one priority in use", "5 true", "4 true", "3 true", "2 true", "1 true")
+		sub := p.openStream("02 01 01 05 617564696f 81 00 00 00 00") // priority 1, ascending
+		sub.want("81 00 00 00")
+		w.open(audio, 0, "a")
+		w.open(audio, 1, "a")
+		want("the smaller number goes first", "6 true", "5 true", "4 true", "3 true", "2 true", "1 false", "1 false")
+		sub.write("03 00 00 00 00")
+		want("priority 3 comes last", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
+		sub.fin()
+		want("and has no effect when it is gone", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
+	})
+}
+
+func TestUrgency(t *testing.T) {
+	for _, tt := range []struct {
+		rank, behind int
+		want         uint8
+	}{{0, 0, 1}, {0, 1, 2}, {3, 0, 4}, {9, 0, 4}, {9, 1, 5}, {0, 99, 7}} {
+		if got := urgency(tt.rank, tt.behind); got != tt.want {
+			t.Errorf("urgency of rank %d, %d behind is %d, want %d", tt.rank, tt.behind, got, tt.want)
+		}
+	}
+}
+
+// TestB11Expiry: a group that is older than the subscriber wants is reset.
+func TestB11Expiry(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		track := w.publish("clock")
+		w.open(track, 1, "a")
+		p := w.client()
+		sub := p.openStream("02 00 01 05 636c6f636b 80 01 41f4 00 00") // 500 ms
+		sub.want("80 01 41f4 01")
+		old := p.acceptUni("00 00 01 01 61")
+		w.open(track, 2, "b")
+		p.acceptUni("00 00 02 01 62")
+		old.wantSilence(400 * time.Millisecond)
+		w.open(track, 3, "c")
+		time.Sleep(200 * time.Millisecond)
+		w.open(track, 4, "d")
+		old.wantReset(wire.CodeCancel)
+		sub.want("01 00 00")
+		w.wantMetric("groups_dropped_total", "reason=stale", 1)
+	})
+}
