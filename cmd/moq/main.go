@@ -36,6 +36,8 @@ func main() {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		lookup: os.LookupEnv,
+
+		program: os.Args[0],
 	}))
 }
 
@@ -45,6 +47,9 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	lookup func(string) (string, bool)
+
+	// program is how this program was called, for commands to paste; "" is moq.
+	program string
 
 	// Flags of every command.
 	quiet   bool

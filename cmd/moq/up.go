@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,11 +157,12 @@ func (t teller) ready(r local.Ready) {
 		_ = json.NewEncoder(t.env.stdout).Encode(event)
 	}
 	first, last := r.Ends()
+	moq := cmp.Or(t.env.program, "moq")
 	t.screen.Note("%s: %s.", t.screen.Strong(r.Cluster), countRelays(r))
 	t.screen.Note("Ready in %.1fs. Edits to the file are applied. Ctrl-C stops everything.", r.Took.Seconds())
 	t.screen.Note("  page     %s", r.Status)
-	t.screen.Note("  publish  moq pub %s --name demo/clip --loop", first)
-	t.screen.Note("  watch    moq sub %s --name demo/clip -o - | ffplay -", last)
+	t.screen.Note("  publish  %s pub %s --name demo/clip --loop", moq, first)
+	t.screen.Note("  watch    %s sub %s --name demo/clip -o - | ffplay -", moq, last)
 }
 
 // countRelays says in words what runs.
