@@ -156,6 +156,8 @@ func (p *Plane) configureAPIServer() error {
 	args.Set("audit-policy-file", policy)
 	args.Set("audit-log-path", p.auditLog())
 	args.Set("audit-log-mode", "blocking")
+	// As OpenShift does: who sets an owner must be allowed to.
+	args.Set("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	if p.options.Controllers {
 		// There is a controller that makes the default service accounts.
 		args.Disable("disable-admission-plugins")

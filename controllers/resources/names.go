@@ -111,13 +111,14 @@ func (s Set) labelSelector() *metav1ac.LabelSelectorApplyConfiguration {
 	return metav1ac.LabelSelector().WithMatchLabels(s.selector())
 }
 
-// owner makes an object go with its cluster.
+// owner makes an object go with its cluster. It does not block the cluster's
+// deletion: setting that takes, on clusters that check it (OpenShift), the right
+// to change RelayClusters.
 func owner(c *v1alpha1.RelayCluster) *metav1ac.OwnerReferenceApplyConfiguration {
 	return metav1ac.OwnerReference().
 		WithAPIVersion(v1alpha1.GroupVersion.String()).
 		WithKind(v1alpha1.Kind).
 		WithName(c.Name).
 		WithUID(c.UID).
-		WithController(true).
-		WithBlockOwnerDeletion(true)
+		WithController(true)
 }
