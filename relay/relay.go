@@ -202,6 +202,7 @@ func (r *Relay) clusterConfig() cluster.Config {
 		},
 		Client:  transfork.Client,
 		Server:  transfork.Server,
+		Resolve: r.env.Resolve,
 		Dial:    r.dial,
 		Metrics: r.metrics,
 		Log:     r.env.Log,

@@ -25,6 +25,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -67,7 +69,9 @@ type Config struct {
 	// connection.
 	Client, Server func(transport.Conn, session.Config) session.Session
 	// Dial connects to a host[:port] of the cluster.
-	Dial    func(ctx context.Context, host string) (transport.Conn, error)
+	Dial func(ctx context.Context, host string) (transport.Conn, error)
+	// Resolve finds the addresses of a host; nil asks the system.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Metrics *metrics.Relay
 	Log     *slog.Logger
 }
@@ -100,6 +104,11 @@ func New(c Config) (*Cluster, error) {
 		addrs:    make(map[string]struct{}),
 	}
 	cl.isRoot = cl.isRoot || cl.hasRoot(c.Node)
+	if cl.Resolve == nil {
+		cl.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
 	if c.Node == "" {
 		return cl, nil
 	}

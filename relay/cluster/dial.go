@@ -64,6 +64,9 @@ func (c *Cluster) absent(node string) {
 // runLoop dials until ctx is done or the node is forgotten.
 func (c *Cluster) runLoop(ctx context.Context, loop *dialLoop) {
 	lastAlive, backoff := time.Now(), minBackoff
+	if c.Open {
+		c.expect(ctx, loop.host)
+	}
 	if !loop.root && c.Node != "" && loop.host < c.Node {
 		wait(ctx, linkGrace)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/config"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
@@ -209,8 +210,30 @@ func (c *Cluster) dropLink(l *link) {
 }
 
 // Relays of 0.6.x do not say who they are, but they dial from the socket that
-// they listen on: a connection from an address at which a peer was reached is
-// that peer's.
+// they listen on: a connection from the address of a peer is that peer's.
+
+// expect remembers the addresses of a node that is about to be dialled, as it
+// may be quicker. Taken for a client it would have its echoes of what is
+// announced here preferred to the originals.
+func (c *Cluster) expect(ctx context.Context, node string) {
+	host, port, err := config.SplitHost(node)
+	if err != nil {
+		return
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		c.rememberAddr(net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, port)))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	ips, err := c.Resolve(ctx, host)
+	if err != nil {
+		return // the dial will say so
+	}
+	for _, ip := range ips {
+		c.rememberAddr(net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, port)))
+	}
+}
 
 func (c *Cluster) rememberAddr(addr net.Addr) {
 	c.mu.Lock()
