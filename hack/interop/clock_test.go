@@ -118,12 +118,12 @@ type row struct {
 func TestClock_ThroughOurs(t *testing.T) {
 	needPeers(t)
 	for _, r := range []row{
-		{"moq-clock 0.5.12 to itself, h3", ours, clock05, clock05, "https", "https"},
-		{"moq-clock 0.5.12 to itself, raw QUIC", ours, clock05, clock05, "moqf", "moqf"},
-		{"moq-clock 0.5.12, h3 to raw QUIC", ours, clock05, clock05, "https", "moqf"},
-		{"moq-clock 0.5.12 to ours, h3", ours, clock05, ourClock, "https", "https"},
-		{"ours to moq-clock 0.5.12, raw QUIC", ours, ourClock, clock05, "moqf", "moqf"},
-		{"ours to ours, raw QUIC to h3", ours, ourClock, ourClock, "moqf", "https"},
+		{"moq-clock 0.5.12 to itself by h3", ours, clock05, clock05, "https", "https"},
+		{"moq-clock 0.5.12 to itself by raw QUIC", ours, clock05, clock05, "moqf", "moqf"},
+		{"moq-clock 0.5.12 from h3 to raw QUIC", ours, clock05, clock05, "https", "moqf"},
+		{"moq-clock 0.5.12 to ours by h3", ours, clock05, ourClock, "https", "https"},
+		{"ours to moq-clock 0.5.12 by raw QUIC", ours, ourClock, clock05, "moqf", "moqf"},
+		{"ours to ours from raw QUIC to h3", ours, ourClock, ourClock, "moqf", "https"},
 	} {
 		t.Run(r.name, func(t *testing.T) { t.Parallel(); r.run(t) })
 	}
@@ -134,13 +134,13 @@ func TestClock_ThroughOurs(t *testing.T) {
 func TestClock_ThroughTheirs(t *testing.T) {
 	needPeers(t)
 	for _, r := range []row{
-		{"0.6.8: ours to ours, h3", relay068, ourClock, ourClock, "https", "https"},
-		{"0.6.8: ours to ours, raw QUIC", relay068, ourClock, ourClock, "moqf", "moqf"},
+		{"0.6.8: ours to ours by h3", relay068, ourClock, ourClock, "https", "https"},
+		{"0.6.8: ours to ours by raw QUIC", relay068, ourClock, ourClock, "moqf", "moqf"},
 		{"0.6.8: ours to moq-clock 0.5.12", relay068, ourClock, clock05, "https", "https"},
 		{"0.6.8: moq-clock 0.5.12 to ours", relay068, clock05, ourClock, "https", "moqf"},
 		{"0.6.8: moq-clock 0.5.12 to itself", relay068, clock05, clock05, "https", "https"},
-		{"0.6.19: ours to ours, h3", relay619, ourClock, ourClock, "https", "https"},
-		{"0.6.19: ours to ours, raw QUIC", relay619, ourClock, ourClock, "moqf", "moqf"},
+		{"0.6.19: ours to ours by h3", relay619, ourClock, ourClock, "https", "https"},
+		{"0.6.19: ours to ours by raw QUIC", relay619, ourClock, ourClock, "moqf", "moqf"},
 		{"0.6.19: moq-clock 0.5.12 to ours", relay619, clock05, ourClock, "https", "moqf"},
 		{"0.6.19: moq-clock 0.5.12 to itself", relay619, clock05, clock05, "https", "https"},
 	} {

@@ -17,11 +17,11 @@ func TestCluster(t *testing.T) {
 		root  string
 		nodes []string
 	}{
-		{"root 0.6.8, our nodes", relay068, []string{ours, ours}},
-		{"our root, nodes 0.6.8 and ours", ours, []string{relay068, ours}},
-		{"root 0.6.19, nodes ours and 0.6.19", relay619, []string{ours, relay619}},
-		{"our root, nodes 0.6.19 and ours", ours, []string{relay619, ours}},
-		{"our root, nodes 0.6.19 and 0.6.8", ours, []string{relay619, relay068}},
+		{"root 0.6.8 with two of ours", relay068, []string{ours, ours}},
+		{"our root with 0.6.8 and ours", ours, []string{relay068, ours}},
+		{"root 0.6.19 with ours and 0.6.19", relay619, []string{ours, relay619}},
+		{"our root with 0.6.19 and ours", ours, []string{relay619, ours}},
+		{"our root with 0.6.19 and 0.6.8", ours, []string{relay619, relay068}},
 		{"ours only", ours, []string{ours, ours}},
 		{"0.6.8 only", relay068, []string{relay068, relay068}},
 	} {
@@ -111,6 +111,8 @@ func watch(t *testing.T, at *relay, track string, patience time.Duration) (took 
 		case took > 0 || time.Now().After(linked):
 			return took, fmt.Errorf("%d consecutive ticks, want 5", ticks)
 		}
+		sub.quiet = true
 		sub.kill(t)
+		<-time.After(200 * time.Millisecond)
 	}
 }

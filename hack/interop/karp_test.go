@@ -23,10 +23,10 @@ func TestKarp(t *testing.T) {
 	for _, r := range []struct {
 		name, relay, in, out string
 	}{
-		{"through ours, h3", ours, "https", "https"},
-		{"through ours, raw QUIC", ours, "moqf", "moqf"},
-		{"through 0.6.8, h3", relay068, "https", "https"},
-		{"through 0.6.19, raw QUIC", relay619, "moqf", "moqf"},
+		{"through ours by h3", ours, "https", "https"},
+		{"through ours by raw QUIC", ours, "moqf", "moqf"},
+		{"through 0.6.8 by h3", relay068, "https", "https"},
+		{"through 0.6.19 by raw QUIC", relay619, "moqf", "moqf"},
 	} {
 		t.Run(r.name, func(t *testing.T) { t.Parallel(); runKarp(t, r.relay, r.in, r.out) })
 	}

@@ -94,6 +94,7 @@ type process struct {
 	stderr *lines
 	done   chan struct{} // closed when it has ended
 	err    error         // set before done is closed
+	quiet  bool          // is not worth a word if the row fails
 }
 
 // start runs a program until the test ends at the latest. What it said is
@@ -128,7 +129,7 @@ func start(t *testing.T, name, program string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill(t)
-		if t.Failed() {
+		if t.Failed() && !p.quiet {
 			t.Logf("%s %s\nsaid on stdout:\n%s\non stderr:\n%s", name, strings.Join(args, " "), p.stdout.tail(20), p.stderr.tail(40))
 		}
 	})
