@@ -25,6 +25,9 @@ import (
 // demoName is what demo publishes the sample clip as.
 const demoName = "demo/clip"
 
+// headStart is how long the broadcast runs before it is played.
+const headStart = 2 * time.Second
+
 // demo is the command that shows the whole way of a broadcast, and checks it.
 type demo struct {
 	*environment
@@ -77,6 +80,10 @@ func (d *demo) play(ctx context.Context, r local.Ready) error {
 	var wg sync.WaitGroup
 	var published error
 	wg.Go(func() { published = publisher.run(ctx, first) })
+	select { // a viewer comes to a broadcast that runs
+	case <-time.After(headStart):
+	case <-ctx.Done():
+	}
 	report, err := d.check(ctx, flags, last)
 	cancel()
 	wg.Wait()

@@ -92,6 +92,7 @@ func run(t *testing.T, program string, args []string, last string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Args[0] = "bin/" + filepath.Base(program) // as make calls it
 	cmd.Dir = root
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
