@@ -44,7 +44,7 @@ func runCluster(t *testing.T, root string, nodes []string) {
 	for i, r := range relays {
 		pub := start(t, fmt.Sprintf("clock pub at %d", i), peer(t, string(clock05)),
 			"--bind", "127.0.0.1:0", "--publish", "--path", trackAt(i), "--tls-root", certs.ca, r.url("moqf"))
-		pub.wantConnected(t, clock05)
+		wantAnnounced(t, r, pub, clock05)
 	}
 	var (
 		mu       sync.Mutex
