@@ -15,6 +15,9 @@ const (
 	// headerTimeout and headerLimit bound the request of an HTTP client.
 	headerTimeout = 5 * time.Second
 	headerLimit   = 16 << 10
+	// publicTimeout bounds a request on the public port from its first byte to
+	// the last one of the answer, however slowly the client sends or reads.
+	publicTimeout = 10 * time.Second
 	// idleTimeout ends an HTTP connection that asks for nothing.
 	idleTimeout = 30 * time.Second
 	// pathFingerprint068 is where moq-relay 0.6.8 serves the fingerprint.
@@ -58,11 +61,14 @@ func (s *Server) serveFingerprint(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, s.Fingerprint(host))
 }
 
-// serveHTTP serves handler on l until ctx is done.
-func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
+// serveHTTP serves handler on l until ctx is done. Zero timeout: a request may
+// take as long as its answer needs, which for a profile can be minutes.
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, timeout time.Duration) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       timeout,
+		WriteTimeout:      timeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerLimit,
 		BaseContext:       func(net.Listener) context.Context { return ctx },

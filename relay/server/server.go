@@ -95,11 +95,11 @@ func (s *Server) Run(ctx, hard context.Context) error {
 		listener := split(s.Public, s.TLS)
 		group.Go(func() error {
 			defer func() { _ = listener.Close() }()
-			return serveHTTP(live, listener, s.publicHandler())
+			return serveHTTP(live, listener, s.publicHandler(), publicTimeout)
 		})
 	}
 	if s.Private != nil {
-		group.Go(func() error { return serveHTTP(live, s.Private, s.privateHandler()) })
+		group.Go(func() error { return serveHTTP(live, s.Private, s.privateHandler(), 0) })
 	}
 	group.Go(func() error { return s.accept(live) })
 	group.Go(func() error {
