@@ -11,6 +11,11 @@ import (
 // read before its session ends.
 const maxOverrun = 10 * time.Second
 
+// recovered is how many seconds' worth of tokens show that a peer has slowed
+// down. A single one does not: on a busy machine whoever waited for it is late,
+// and the bucket has some more by then.
+const recovered = 0.5
+
 // limiter is a token bucket over the control messages of a session. Whoever
 // reads one takes a token and waits for it.
 type limiter struct {
@@ -20,7 +25,7 @@ type limiter struct {
 	mu     sync.Mutex
 	tokens float64 // below zero: so many readers wait
 	last   time.Time
-	dry    time.Time // since when every message had to wait; zero if the last did not
+	dry    time.Time // since when messages have had to wait; zero once the bucket has recovered
 }
 
 func newLimiter(l session.Limits, now time.Time) *limiter {
@@ -36,7 +41,9 @@ func (l *limiter) take(now time.Time) (time.Duration, bool) {
 	l.last = now
 	l.tokens--
 	if l.tokens >= 0 {
-		l.dry = time.Time{}
+		if l.tokens >= min(recovered*l.rate, l.burst-1) {
+			l.dry = time.Time{}
+		}
 		return 0, true
 	}
 	if l.dry.IsZero() {
