@@ -30,6 +30,13 @@ type viewer struct {
 // dial connects to p below any protocol.
 func dial(t *testing.T, ca *authority, p *process, change ...func(*transport.DialConfig)) (transport.Conn, net.PacketConn) {
 	t.Helper()
+	return dialURL(t, ca, "https://"+p.addr+"/", change...)
+}
+
+// dialURL connects to the relay at url. What follows its host matters to
+// WebTransport only.
+func dialURL(t *testing.T, ca *authority, url string, change ...func(*transport.DialConfig)) (transport.Conn, net.PacketConn) {
+	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,13 +51,9 @@ func dial(t *testing.T, ca *authority, p *process, change ...func(*transport.Dia
 	for _, f := range change {
 		f(&c)
 	}
-	addr := p.addr
-	if c.WebTransport {
-		addr = "https://" + p.addr + "/"
-	}
-	conn, err := transport.Dial(t.Context(), addr, c)
+	conn, err := transport.Dial(t.Context(), url, c)
 	if err != nil {
-		t.Fatalf("dial %s: %v", p.addr, err)
+		t.Fatalf("dial %s: %v", url, err)
 	}
 	t.Cleanup(func() {
 		_ = conn.CloseWithError(0, "")
@@ -59,10 +62,19 @@ func dial(t *testing.T, ca *authority, p *process, change ...func(*transport.Dia
 	return conn, socket
 }
 
+// overWebTransport has a connection carried by WebTransport.
+func overWebTransport(c *transport.DialConfig) { c.WebTransport = true }
+
 // join connects a client to p.
 func join(t *testing.T, ca *authority, p *process, change ...func(*transport.DialConfig)) *viewer {
 	t.Helper()
-	conn, socket := dial(t, ca, p, change...)
+	return joinURL(t, ca, "https://"+p.addr+"/", change...)
+}
+
+// joinURL connects a client to the relay at url.
+func joinURL(t *testing.T, ca *authority, url string, change ...func(*transport.DialConfig)) *viewer {
+	t.Helper()
+	conn, socket := dialURL(t, ca, url, change...)
 	return &viewer{
 		Client: relaytest.NewClient(t, conn, "", slog.New(slog.DiscardHandler)),
 		t:      t, conn: conn, socket: socket,
@@ -90,7 +102,7 @@ func publish(t *testing.T, ca *authority, p *process, path ...string) *camera {
 // publishFrames is publish with frames of so many bytes at least.
 func publishFrames(t *testing.T, ca *authority, p *process, size int, path ...string) *camera {
 	t.Helper()
-	padding := strings.Repeat(" ", size)
+	padding := " " + strings.Repeat(".", size)
 	c := &camera{viewer: join(t, ca, p)}
 	c.track = c.Publish(path...)
 	ctx, stop := context.WithCancel(t.Context())
@@ -99,7 +111,7 @@ func publishFrames(t *testing.T, ca *authority, p *process, size int, path ...st
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
-			_ = c.track.Write(fmt.Sprint(i) + padding) // fails once the track has ended
+			_ = c.track.Write(fmt.Sprint(i, " ", time.Now().UnixNano(), padding)) // fails once the track has ended
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

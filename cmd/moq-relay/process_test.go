@@ -209,6 +209,9 @@ func (p *process) metric(name string, labels ...string) float64 {
 	return sum
 }
 
+// logged reports whether the relay has logged text.
+func (p *process) logged(text string) bool { return strings.Contains(p.output.String(), text) }
+
 // noErrors holds that nothing was logged as an error.
 func (p *process) noErrors() {
 	p.t.Helper()

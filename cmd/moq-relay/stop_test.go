@@ -9,7 +9,6 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/relaytest"
 	"github.com/moqrelay/moqrelay/relay/server"
-	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
 const sigterm = syscall.SIGTERM
@@ -26,7 +25,7 @@ func TestGracefulStop(t *testing.T) {
 			publish(t, ca, p, "demo")
 			raw := join(t, ca, p)
 			raw.receive(5*time.Second, "demo")
-			wt := join(t, ca, p, func(c *transport.DialConfig) { c.WebTransport = true })
+			wt := join(t, ca, p, overWebTransport)
 			sub, err := wt.Subscribe("demo")
 			if err != nil {
 				t.Fatal(err)
