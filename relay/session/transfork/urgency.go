@@ -25,23 +25,31 @@ func urgency(rank, behind int) uint8 {
 	return uint8(min(base+behind, lastUrgency))
 }
 
-// ranks counts subscriptions by their priority.
+// ranks counts subscriptions by their priority. Sessions are many and most use
+// one priority or two.
 type ranks struct {
-	count [256]int
+	count map[moq.Priority]int // no zeros; nil until the first
 }
 
 // add adds n subscriptions and reports whether ranks have changed by it.
 func (r *ranks) add(p moq.Priority, n int) (changed bool) {
-	before := r.count[p] > 0
-	r.count[p] += n
-	return before != (r.count[p] > 0)
+	before := r.count[p]
+	if before+n == 0 {
+		delete(r.count, p)
+		return before != 0
+	}
+	if r.count == nil {
+		r.count = make(map[moq.Priority]int)
+	}
+	r.count[p] = before + n
+	return before == 0
 }
 
 // rank returns how many priorities in use are higher than p.
 func (r *ranks) rank(p moq.Priority) int {
 	n := 0
-	for _, count := range r.count[int(p)+1:] {
-		if count > 0 {
+	for used := range r.count {
+		if used > p {
 			n++
 		}
 	}
