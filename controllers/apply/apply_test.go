@@ -16,13 +16,13 @@ import (
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
-	"k8s.io/client-go/kubernetes/scheme"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
 )
 
-var plane = clustertest.New(clustertest.Options{Scheme: scheme.Scheme})
+var plane = clustertest.New(clustertest.Options{Scheme: clientgoscheme.Scheme})
 
 func TestMain(m *testing.M) { os.Exit(plane.Run(m)) }
 
@@ -44,7 +44,7 @@ func setup(t *testing.T) fixture {
 
 func (f fixture) take(t *testing.T) *Inventory {
 	t.Helper()
-	inv, err := Take(t.Context(), plane.Client, scheme.Scheme, f.owner, labels)
+	inv, err := Take(t.Context(), plane.Client, clientgoscheme.Scheme, f.owner, labels)
 	if err != nil {
 		t.Fatal(err)
 	}

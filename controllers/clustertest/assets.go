@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,7 @@ import (
 )
 
 // errNoAssets is why a suite cannot run here.
-var errNoAssets = errors.New("no control plane binaries: run hack/controlplane/build.sh, or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver")
+var errNoAssets = errors.New("no control plane to test with: run hack/controlplane/build.sh and leave KUBEBUILDER_ASSETS unset")
 
 // Tool returns the path of one of the control plane's programs, such as kubectl
 // or helm, and skips or fails the test where it is missing.
@@ -44,7 +45,7 @@ var assets = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
 	}
-	out, err := exec.Command(filepath.Join(Root(), "hack", "controlplane", "build.sh"), "--if-built").Output()
+	out, err := exec.CommandContext(context.Background(), filepath.Join(Root(), "hack", "controlplane", "build.sh"), "--if-built").Output()
 	if err != nil {
 		return "", errNoAssets
 	}

@@ -78,7 +78,8 @@ func startProcess(logFile, path string, args ...string) (*process, error) {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	p := &process{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	// It outlives the test that starts it.
+	p := &process{cmd: exec.CommandContext(context.Background(), path, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

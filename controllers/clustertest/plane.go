@@ -102,6 +102,15 @@ func (p *Plane) start() error {
 	if err != nil {
 		return err
 	}
+	needed := []string{"etcd", "kube-apiserver"}
+	if p.options.Controllers {
+		needed = append(needed, "kube-controller-manager")
+	}
+	for _, name := range needed {
+		if _, err := os.Stat(filepath.Join(assets, name)); err != nil {
+			return fmt.Errorf("no %s in %s: %w", name, assets, errNoAssets)
+		}
+	}
 	if p.dir, err = os.MkdirTemp("", "clustertest-"); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/apply"
@@ -158,6 +159,35 @@ func TestExplain(t *testing.T) {
 			}
 			if ok && (p.RetryAfter > 0) != tt.again {
 				t.Errorf("looked at again after %v", p.RetryAfter)
+			}
+		})
+	}
+}
+
+func TestSettle(t *testing.T) {
+	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "live-eu", nil)
+	foreign := &apply.ForeignError{Kind: "Service", Name: "live-us"}
+	down := errors.New("connection refused")
+	tests := map[string]struct {
+		err            error
+		retry, problem bool
+		again          time.Duration
+	}{
+		"Mistake":         {invalid, false, true, 0},
+		"MistakeToPoll":   {foreign, false, true, pollProblem},
+		"Failure":         {down, true, false, 0},
+		"MistakeAndBlip":  {errors.Join(invalid, down), true, true, 0},
+		"SeveralMistakes": {errors.Join(foreign, invalid), false, true, pollProblem},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &scope{}
+			err := s.settle(tt.err)
+			if retry := err != nil && !errors.Is(err, reconcile.TerminalError(nil)); retry != tt.retry {
+				t.Errorf("tried again: %v, want %v: %v", retry, tt.retry, err)
+			}
+			if (s.problem != nil) != tt.problem || s.again != tt.again {
+				t.Errorf("problem %v, again after %v", s.problem, s.again)
 			}
 		})
 	}

@@ -49,7 +49,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	}
 	defer func() {
 		if statusErr := r.writeStatus(ctx, s); statusErr != nil {
-			result, err = ctrl.Result{}, errors.Join(err, statusErr)
+			err = errors.Join(err, statusErr)
+		}
+		if err == nil {
+			result = ctrl.Result{RequeueAfter: s.again}
 		}
 	}()
 
@@ -59,29 +62,44 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	}
 	for _, run := range phases {
 		if err := run(ctx, s); err != nil {
-			return s.settle(err)
+			return ctrl.Result{}, s.settle(err)
 		}
 	}
-	return s.result(), nil
+	return ctrl.Result{}, nil
 }
 
 // phase is a part of a pass. Those that apply come last.
 type phase func(context.Context, *scope) error
 
-// settle ends a pass that a phase could not finish: a user's mistake is left to
+// settle ends a pass that a phase could not finish. A user's mistake is left to
 // the status, and looked at again when something changes; anything else is
 // returned, to be tried again.
-func (s *scope) settle(err error) (ctrl.Result, error) {
-	err = explain(err)
-	p, ok := errors.AsType[*problem](err)
-	if !ok {
-		s.failure = err
-		return ctrl.Result{}, err
+func (s *scope) settle(err error) error {
+	for _, err := range split(err) {
+		err = explain(err)
+		p, ok := errors.AsType[*problem](err)
+		switch {
+		case !ok:
+			s.failure = errors.Join(s.failure, err)
+		case s.problem == nil:
+			s.problem = p
+		}
 	}
-	s.problem = p
-	if p.RetryAfter > 0 {
-		s.lookAgain(p.RetryAfter)
-		return s.result(), nil
+	switch {
+	case s.failure != nil:
+		return s.failure
+	case s.problem.RetryAfter > 0:
+		s.lookAgain(s.problem.RetryAfter)
+		return nil
+	default:
+		return reconcile.TerminalError(fmt.Errorf("%s: %w", s.problem.Reason, s.problem))
 	}
-	return ctrl.Result{}, reconcile.TerminalError(fmt.Errorf("%s: %w", p.Reason, p))
+}
+
+// split returns the errors that errors.Join has put together.
+func split(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }

@@ -211,6 +211,9 @@ func TestForeignObjectIsLeftAlone(t *testing.T) {
 	if after.ResourceVersion != theirs.ResourceVersion {
 		t.Error("it was written")
 	}
+	// What stands in the way of one region is not in the way of the others.
+	w.get("live-eu", &corev1.Service{})
+	w.get("live-us", &appsv1.StatefulSet{})
 	if err := plane.Client.Delete(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}

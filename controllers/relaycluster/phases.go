@@ -2,8 +2,10 @@ package relaycluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -38,28 +40,28 @@ func (r *Reconciler) applyShared(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// applySets applies the root and the regions.
+// applySets applies the root and the regions. What the API server refuses of one
+// keeps nothing of the others back, their certificates least of all.
 func (r *Reconciler) applySets(ctx context.Context, s *scope) error {
+	var errs []error
 	for _, set := range s.sets {
 		for _, object := range resources.SetObjects(s.input, set) {
-			var err error
-			switch object := object.(type) {
-			case *appsv1ac.StatefulSetApplyConfiguration:
-				err = r.Applier.StatefulSet(ctx, s.children, object, set.Replicas)
-			case apply.Configuration:
-				err = r.Applier.Apply(ctx, s.children, object)
-			default:
-				err = fmt.Errorf("BUG: %T is no apply configuration", object)
-			}
-			if err != nil {
-				return err
-			}
+			errs = append(errs, r.applyOne(ctx, s, set, object))
 		}
-		if err := r.scale(ctx, s, set); err != nil {
-			return err
-		}
+		errs = append(errs, r.scale(ctx, s, set))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) applyOne(ctx context.Context, s *scope, set resources.Set, object runtime.ApplyConfiguration) error {
+	switch object := object.(type) {
+	case *appsv1ac.StatefulSetApplyConfiguration:
+		return r.Applier.StatefulSet(ctx, s.children, object, set.Replicas)
+	case apply.Configuration:
+		return r.Applier.Apply(ctx, s.children, object)
+	default:
+		return fmt.Errorf("BUG: %T is no apply configuration", object)
+	}
 }
 
 // scale gives a set the number of pods that the spec asks for, if it asks.

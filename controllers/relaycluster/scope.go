@@ -8,7 +8,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
@@ -75,8 +74,6 @@ func (s *scope) lookAgain(d time.Duration) {
 		s.again = d
 	}
 }
-
-func (s *scope) result() ctrl.Result { return ctrl.Result{RequeueAfter: s.again} }
 
 // statefulSet returns the StatefulSet of a set, nil if there is none.
 func (s *scope) statefulSet(set resources.Set) *appsv1.StatefulSet {

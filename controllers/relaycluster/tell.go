@@ -63,10 +63,10 @@ func isSaidElsewhere(conditions []metav1.Condition, ready metav1.Condition) bool
 
 // isBad reports whether a condition is for someone to look at.
 func isBad(c metav1.Condition) bool {
-	switch {
-	case c.Type == v1alpha1.ConditionProgressing:
+	switch c.Type {
+	case v1alpha1.ConditionProgressing:
 		return c.Reason == v1alpha1.ReasonRolloutStuck
-	case c.Type == v1alpha1.ConditionPaused:
+	case v1alpha1.ConditionPaused:
 		return false
 	default:
 		return c.Status == metav1.ConditionFalse

@@ -6,7 +6,9 @@
 //
 // A StatefulSet at rest is held at a partition that no ordinal reaches, so that a
 // changed template replaces nothing by itself, and pods that an autoscaler adds
-// meanwhile are of the old revision, which is proven.
+// meanwhile are of the old revision, which is proven. Only the set whose turn it
+// is has a lower partition: grown then, its new pods are of the new revision,
+// for a partition cannot say otherwise.
 package rollout
 
 import (
