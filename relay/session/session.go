@@ -89,7 +89,8 @@ type Config struct {
 	// Linger is how long a subscription at the peer outlives its last
 	// subscriber here. Default 2 s; negative: not at all.
 	Linger time.Duration
-	// HandshakeTimeout bounds the session's handshake. Default 10 s.
+	// HandshakeTimeout bounds the session's handshake, from the first packet of
+	// the connection on. Default 10 s.
 	HandshakeTimeout time.Duration
 	// Limits bound what the peer may have going on.
 	Limits Limits

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/quic-go/quic-go"
@@ -25,6 +26,7 @@ type baseConn struct {
 	protocol    string
 	path        string
 	certificate *x509.Certificate
+	since       time.Time
 	mapCodes    bool            // stream codes go out mapped
 	released    <-chan struct{} // closed when the connection's own socket is; nil if it has none
 	ctx         context.Context //nolint:containedctx // it is the connection's lifetime, given out by Context
@@ -36,6 +38,10 @@ type baseConn struct {
 
 func (c *baseConn) init(qc *quic.Conn, kind Kind, released <-chan struct{}) {
 	c.quic, c.kind, c.released = qc, kind, released
+	c.since = time.Now()
+	if a, ok := qc.Context().Value(attemptKey{}).(*attempt); ok {
+		c.since = a.began
+	}
 	c.closed = make(chan struct{})
 	// The streams' contexts descend from the connection's own; this one ends earlier,
 	// with a cause that says who closed with which code.
@@ -50,6 +56,7 @@ func (c *baseConn) Protocol() string                   { return c.protocol }
 func (c *baseConn) Path() string                       { return c.path }
 func (c *baseConn) RemoteAddr() net.Addr               { return c.quic.RemoteAddr() }
 func (c *baseConn) LocalAddr() net.Addr                { return c.quic.LocalAddr() }
+func (c *baseConn) Since() time.Time                   { return c.since }
 func (c *baseConn) PeerCertificate() *x509.Certificate { return c.certificate }
 func (c *baseConn) Context() context.Context           { return c.ctx }
 

@@ -26,6 +26,7 @@ type gate struct {
 // attempt is one connection on its way to being ready.
 type attempt struct {
 	gate     *gate
+	began    time.Time
 	deadline time.Time
 	forget   func() bool // stops watching for the connection's end
 	over     atomic.Bool // it became ready, failed or ran out of time
@@ -52,7 +53,8 @@ func (g *gate) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, 
 		return nil, errTooManyHalfOpen
 	}
 	g.halfOpen.Add(1)
-	a := &attempt{gate: g, deadline: time.Now().Add(g.timeout)}
+	now := time.Now()
+	a := &attempt{gate: g, began: now, deadline: now.Add(g.timeout)}
 	a.forget = context.AfterFunc(ctx, func() { a.fail() })
 	return context.WithValue(ctx, attemptKey{}, a), nil
 }

@@ -51,6 +51,9 @@ type Conn interface {
 	RemoteAddr() net.Addr
 	// LocalAddr is our own address.
 	LocalAddr() net.Addr
+	// Since is when the first packet of a connection that was accepted came in, or
+	// when one that was dialed was ready.
+	Since() time.Time
 	// PeerCertificate is the leaf of the certificate that the peer presented and
 	// that was verified, or nil.
 	PeerCertificate() *x509.Certificate

@@ -29,7 +29,7 @@ var errHandshakeTimeout = errors.New("session handshake timed out")
 // handshake exchanges SESSION_CLIENT and SESSION_SERVER, and returns the
 // Session stream.
 func (s *Session) handshake() (*reader, error) {
-	deadline := time.Now().Add(s.config.HandshakeTimeout)
+	deadline := s.conn.Since().Add(s.config.HandshakeTimeout)
 	ctx, cancel := context.WithDeadlineCause(s.conn.Context(), deadline, errHandshakeTimeout)
 	defer cancel()
 	shake := s.handshakeServer
