@@ -28,3 +28,20 @@ func (r *Relay) Introduce(host string) {
 type nowhere struct{}
 
 func (nowhere) Track(moq.Path) (*moq.Track, error) { return nil, moq.ErrNotFound }
+
+// AnnounceBug announces a track whose source panics when it is asked for. It is
+// for tests, and panics elsewhere.
+func (r *Relay) AnnounceBug(path moq.Path) {
+	if !testing.Testing() {
+		panic("BUG: AnnounceBug outside of a test")
+	}
+	_, err := r.table.Announce(origin.Announcement{Path: path, Kind: origin.Track, Class: origin.Local, Source: bug{}})
+	if err != nil {
+		panic(err)
+	}
+}
+
+// bug is a source with a bug.
+type bug struct{}
+
+func (bug) Track(moq.Path) (*moq.Track, error) { panic("BUG: a test") }
