@@ -46,8 +46,8 @@ type output struct {
 	groups    atomic.Int64
 }
 
-// newBroadcast announces a broadcast with these tracks.
-func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client) (*broadcast, error) {
+// newBroadcast returns a broadcast with these tracks that starts now.
+func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client, now time.Time) (*broadcast, error) {
 	media, err := karp.FromMP4(tracks)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,6 @@ func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client) (*broadcast, er
 	if len(media) == 0 {
 		return nil, errors.New("it has neither video nor audio")
 	}
-	now := time.Now()
 	b := &broadcast{
 		name: name, path: karp.Broadcast(name, now), client: c,
 		catalog: karp.Catalog{Tracks: media},
@@ -194,29 +193,12 @@ func (b *broadcast) finish(ctx context.Context) error {
 			_ = out.group.Finish() // it was whole or is aborted already
 		}
 	}
+	var tracks []*moq.Track
 	for _, t := range b.tracks {
 		t.End(moq.ErrEnded)
+		tracks = append(tracks, t)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	for _, t := range b.tracks {
-		for {
-			demand, changed := t.Demand()
-			if demand.Subscribers == 0 {
-				break
-			}
-			select {
-			case <-changed:
-				continue
-			case <-b.client.ended:
-				return b.client.lostFailure()
-			case <-ctx.Done():
-			}
-			return failed(fmt.Errorf("the relay did not take the end of %q within %v", b.name, drainTimeout), "is the way to it slower than the media?")
-		}
-	}
-	b.client.drain(ctx)
-	return nil
+	return b.client.deliver(ctx, tracks, b.name)
 }
 
 // subscribers is how many subscriptions the tracks have, the catalog's aside.

@@ -102,6 +102,32 @@ func (c *client) close() {
 	<-c.ended
 }
 
+// deliver returns when the subscribers of tracks that have ended have what there
+// is of them, and closes the session.
+func (c *client) deliver(ctx context.Context, tracks []*moq.Track, name moq.Path) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	for _, t := range tracks {
+		for {
+			demand, changed := t.Demand()
+			if demand.Subscribers == 0 {
+				break
+			}
+			select {
+			case <-changed:
+				continue
+			case <-c.ended:
+				return c.lostFailure()
+			case <-ctx.Done():
+			}
+			return failed(fmt.Errorf("the relay did not take the end of %q within %v", name, drainTimeout),
+				"is the way to it slower than the media?")
+		}
+	}
+	c.drain(ctx)
+	return nil
+}
+
 // drain withdraws what is announced, and closes when that has been sent.
 func (c *client) drain(ctx context.Context) {
 	c.session.Drain(ctx)

@@ -106,8 +106,8 @@ func (c *clock) publish(ctx context.Context, url string) error {
 	hide()
 	<-done
 	if err == nil {
-		track.End(moq.ErrEnded)
-		conn.drain(context.WithoutCancel(ctx))
+		t.end()
+		err = conn.deliver(ctx, []*moq.Track{track}, path)
 	}
 	return err
 }
@@ -175,6 +175,12 @@ func (t *ticking) tick(now time.Time) error {
 		}
 	}
 	return t.group.WriteFrame([]byte(now.Format(clockSecond)))
+}
+
+// end ends the running minute and the track.
+func (t *ticking) end() {
+	_ = t.group.Finish() // it was whole or is aborted already
+	t.track.End(moq.ErrEnded)
 }
 
 func (t *ticking) status(show *screen.Screen, running time.Duration) string {

@@ -147,7 +147,7 @@ func fetchFingerprints(ctx context.Context, e endpoint, timeout time.Duration) (
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, connectFailure(ctx, e, fmt.Errorf("nothing answers on TCP port %s: %w", portOf(e), plainCause(err)),
-			"start a relay there, for example: moq-relay --bind %s --dev", e.address)
+			"start a relay there, for example: moq-relay --bind 127.0.0.1:%s --dev", portOf(e))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxFingerprint))

@@ -82,7 +82,7 @@ func (p *pub) run(ctx context.Context, url string) error {
 		return err
 	}
 	defer c.close()
-	b, err := newBroadcast(name, film.Tracks(), c)
+	b, err := newBroadcast(name, film.Tracks(), c, time.Now())
 	if err != nil {
 		return p.fileFailure(err)
 	}
