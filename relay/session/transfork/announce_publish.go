@@ -55,10 +55,11 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 		if err != nil {
 			return err
 		}
-		message := wire.Announce{Status: wire.Ended}
+		message := wire.Announce{Status: wire.Active}
 		switch event.Type {
 		case origin.Active:
-			message.Status = wire.Active
+		case origin.Ended:
+			message.Status = wire.Ended
 		case origin.Live:
 			continue // there is no message for it
 		}

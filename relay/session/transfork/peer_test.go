@@ -211,7 +211,7 @@ func (s *stream) writeBytes(b []byte) {
 
 func (s *stream) fin() {
 	s.Helper()
-	if err := s.SendStream.Close(); err != nil {
+	if err := s.Close(); err != nil {
 		s.Fatalf("finish the stream: %v", err)
 	}
 }

@@ -86,7 +86,7 @@ func (s *Session) unannounced(path moq.Path) {
 
 // run keeps the subscription for as long as it is wanted and the peer serves it.
 func (u *upstream) run() {
-	err := error(moq.ErrInternal) // what a panic leaves behind
+	err := moq.ErrInternal // what a panic leaves behind
 	defer func() { u.end(err) }()
 	if err = u.awaitDemand(); err == nil {
 		u.session.config.Metrics.Subscribed(metrics.Up, 1)
