@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/moqrelay/moqrelay/relay"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/relaytest"
@@ -37,10 +39,21 @@ func dial(t *testing.T, ca *authority, p *process, change ...func(*transport.Dia
 // WebTransport only.
 func dialURL(t *testing.T, ca *authority, url string, change ...func(*transport.DialConfig)) (transport.Conn, net.PacketConn) {
 	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, socket, err := connect(t, ca, url, change...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn, socket
+}
+
+// connect is dialURL for any goroutine.
+func connect(t *testing.T, ca *authority, url string, change ...func(*transport.DialConfig)) (transport.Conn, net.PacketConn, error) {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Cleanup(func() { _ = socket.Close() })
 	c := transport.DialConfig{
 		TLS:         &tls.Config{RootCAs: ca.pool},
 		Protocols:   []transport.Protocol{relay.MoqTransfork},
@@ -52,14 +65,10 @@ func dialURL(t *testing.T, ca *authority, url string, change ...func(*transport.
 		f(&c)
 	}
 	conn, err := transport.Dial(t.Context(), url, c)
-	if err != nil {
-		t.Fatalf("dial %s: %v", url, err)
+	if err == nil {
+		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
 	}
-	t.Cleanup(func() {
-		_ = conn.CloseWithError(0, "")
-		_ = socket.Close()
-	})
-	return conn, socket
+	return conn, socket, err
 }
 
 // overWebTransport has a connection carried by WebTransport.
@@ -75,10 +84,37 @@ func join(t *testing.T, ca *authority, p *process, change ...func(*transport.Dia
 func joinURL(t *testing.T, ca *authority, url string, change ...func(*transport.DialConfig)) *viewer {
 	t.Helper()
 	conn, socket := dialURL(t, ca, url, change...)
+	return newViewer(t, conn, socket)
+}
+
+func newViewer(t *testing.T, conn transport.Conn, socket net.PacketConn) *viewer {
+	t.Helper()
 	return &viewer{
 		Client: relaytest.NewClient(t, conn, "", slog.New(slog.DiscardHandler)),
 		t:      t, conn: conn, socket: socket,
 	}
+}
+
+// joinMany connects n clients to p, some at a time.
+func joinMany(t *testing.T, ca *authority, p *process, n int) []*viewer {
+	t.Helper()
+	conns, sockets := make([]transport.Conn, n), make([]net.PacketConn, n)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range n {
+		group.Go(func() (err error) {
+			conns[i], sockets[i], err = connect(t, ca, "https://"+p.addr+"/")
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	viewers := make([]*viewer, n)
+	for i := range n {
+		viewers[i] = newViewer(t, conns[i], sockets[i])
+	}
+	return viewers
 }
 
 // vanish has the client be gone without a word.

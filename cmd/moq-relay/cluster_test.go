@@ -17,7 +17,7 @@ const nodeCount = 4
 // and what it had announced is kept for the linger; all else is a matter of
 // round trips, and of the time that a busy machine takes for them.
 const (
-	idleTimeout = 2 * time.Second
+	idleTimeout = 3 * time.Second
 	linger      = 500 * time.Millisecond
 	promptly    = 5 * time.Second
 )

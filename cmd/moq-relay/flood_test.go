@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
-	"github.com/moqrelay/moqrelay/relay/relaytest"
 	"github.com/moqrelay/moqrelay/relay/server"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
@@ -47,8 +46,8 @@ type bystander struct {
 
 	mu   sync.Mutex
 	ages []time.Duration // from written to read, since the last take
-	seen map[int]bool    // numbers of all groups
-	err  error
+	seen map[int]bool    // numbers of all groups that came whole
+	err  error           // why the subscription ended
 }
 
 // watch has a client receive path for as long as the test runs.
@@ -72,18 +71,23 @@ func watch(t *testing.T, ca *authority, p *process, path ...string) *bystander {
 
 func (b *bystander) run(ctx context.Context, sub *moq.Subscription) {
 	for {
-		frame, err := relaytest.Next(ctx, sub)
-		now := time.Now()
-		b.mu.Lock()
+		group, err := sub.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
+				b.mu.Lock()
 				b.err = err
+				b.mu.Unlock()
 			}
-			b.mu.Unlock()
 			return
 		}
-		number, written := parseFrame(frame)
-		b.ages = append(b.ages, now.Sub(written))
+		frame, err := group.NextFrame(ctx)
+		group.Close()
+		if err != nil {
+			continue // it is missed
+		}
+		number, written := parseFrame(string(frame))
+		b.mu.Lock()
+		b.ages = append(b.ages, time.Since(written))
 		b.seen[number] = true
 		b.mu.Unlock()
 	}
@@ -199,6 +203,35 @@ func TestS14HalfOpenStreams(t *testing.T) {
 	}
 }
 
+// TestS14Sessions: there are no more sessions than allowed, and who is turned
+// away is told, counted, and let in when there is room again.
+func TestS14Sessions(t *testing.T) {
+	t.Parallel()
+	const most = 4
+	ca := newAuthority(t)
+	p := startRelay(t, ca, "--max-sessions", fmt.Sprint(most))
+	publish(t, ca, p, "demo")
+	beside := watch(t, ca, p, "demo")
+	var last *viewer
+	for range most - 2 {
+		last = join(t, ca, p)
+	}
+	for _, change := range []func(*transport.DialConfig){func(*transport.DialConfig) {}, overWebTransport} {
+		conn, _ := dial(t, ca, p, change)
+		if e := wantClosed(t, conn, promptly); !strings.Contains(e.Reason, "--max-sessions") {
+			t.Errorf("one session too many was closed with %v", e)
+		}
+	}
+	if got := p.metric("moq_relay_sessions_refused_total", `reason="limit"`); got != 2 {
+		t.Errorf("%v sessions were refused, want 2", got)
+	}
+	last.Close()
+	within(t, promptly, "there is room", func() bool { return p.metric("moq_relay_sessions") == most-1 })
+	join(t, ca, p).receive(promptly, "demo")
+	beside.take("with a full house")
+	p.noErrors()
+}
+
 // TestS14FullWindows: clients that send as much as they may of what is read at
 // a measured rate fill their windows, not more, and end themselves.
 func TestS14FullWindows(t *testing.T) {
@@ -229,7 +262,7 @@ func TestS14FullWindows(t *testing.T) {
 		}
 		sending.Wait()
 	})
-	time.Sleep(2 * time.Second) // the windows fill
+	elapse(t, 2*time.Second) // the windows fill
 	p.wantHeap(before, clients*2*mib)
 	beside.take("among full windows")
 	for _, conn := range conns {
@@ -251,15 +284,15 @@ func TestS15FrozenReaders(t *testing.T) {
 	const (
 		frozen      = 25
 		memoryLimit = 32 * mib
-		queueLimit  = 1 * mib
-		frame       = 64 << 10
+		queueLimit  = 2 * mib // three seconds
+		frame       = 32 << 10
 		measured    = 1500 * time.Millisecond
 	)
 	ca := newAuthority(t)
-	p := startRelay(t, ca, "--memory-limit", "32MiB", "--queue-limit", "1MiB")
+	p := startRelay(t, ca, "--memory-limit", "32MiB", "--queue-limit", "2MiB")
 	publishFrames(t, ca, p, frame, "demo")
 	beside := watch(t, ca, p, "demo")
-	time.Sleep(measured)
+	elapse(t, measured)
 	alone := beside.take("alone")
 	before := p.heap()
 
@@ -267,7 +300,7 @@ func TestS15FrozenReaders(t *testing.T) {
 		freeze(t, ca, p, "demo")
 	}
 	beside.take("while they come")
-	time.Sleep(measured)
+	elapse(t, measured)
 	among := beside.take("among frozen viewers")
 	if among > 5*alone+100*time.Millisecond {
 		t.Errorf("among frozen viewers groups are %v old, alone %v", among, alone)
@@ -279,7 +312,7 @@ func TestS15FrozenReaders(t *testing.T) {
 	if rss := p.metric("process_resident_memory_bytes"); rss > 512*mib {
 		t.Errorf("%.0f MiB are resident", rss/mib)
 	}
-	within(t, promptly, "what they do not take is dropped", func() bool {
+	within(t, 2*promptly, "what they do not take is dropped", func() bool {
 		return p.metric("moq_relay_groups_dropped_total", `reason="slow_subscriber"`) > frozen
 	})
 	var sessions []server.SessionInfo

@@ -63,7 +63,7 @@ func TestS11Amplification(t *testing.T) {
 	ca := newAuthority(t)
 	p := startRelay(t, ca)
 	for _, alpn := range []string{relay.MoqTransfork.ALPN, "h3"} {
-		for datagrams := range int64(4) {
+		for datagrams := range int64(3) {
 			t.Run(fmt.Sprintf("%s after %d datagrams", alpn, datagrams+1), func(t *testing.T) {
 				t.Parallel()
 				socket, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func TestS12SlowTCP(t *testing.T) {
 			for time.Since(began) < tc.limit {
 				_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 				_, err := conn.Read(answer)
-				if e, ok := err.(net.Error); err != nil && (!ok || !e.Timeout()) { //nolint:errorlint // as net returns it
+				if e, ok := err.(net.Error); err != nil && (!ok || !e.Timeout()) {
 					t.Logf("cut off after %v", time.Since(began).Round(time.Millisecond))
 					return
 				}
@@ -200,6 +200,25 @@ func TestS12SlowUDP(t *testing.T) {
 			}
 		})
 	}
+	// The steps have one time limit together.
+	t.Run("slow at each step", func(t *testing.T) {
+		t.Parallel()
+		began := time.Now()
+		conn, err := quic.DialAddr(t.Context(), p.addr, &tls.Config{RootCAs: ca.pool, ServerName: "localhost", NextProtos: []string{"h3"}},
+			&quic.Config{KeepAlivePeriod: 200 * time.Millisecond, EnableDatagrams: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.CloseWithError(0, "") }()
+		elapse(t, limit*3/4)
+		sendRequest(t, conn, nil, nil) // and then no handshake of the session
+		select {
+		case <-conn.Context().Done():
+			t.Logf("ended after %v with %v", time.Since(began).Round(time.Millisecond), context.Cause(conn.Context()))
+		case <-time.After(time.Until(began.Add(limit + limit/2))):
+			t.Errorf("not ended after %v", time.Since(began))
+		}
+	})
 	t.Cleanup(func() {
 		within(t, promptly, "the refusals are counted", func() bool { return p.metric("moq_relay_sessions_refused_total", `reason="timeout"`) >= 1 })
 		p.noErrors()

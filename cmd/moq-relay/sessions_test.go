@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,16 +21,14 @@ func TestU25KilledClients(t *testing.T) {
 	publish(t, ca, p, "demo")
 	survivor := join(t, ca, p)
 	survivor.receive(promptly, "demo")
-	var victims []*viewer
-	for range killed {
-		v := join(t, ca, p)
-		if len(victims)%4 == 0 {
-			v.Publish("victim", v.conn.LocalAddr().String())
+	victims := joinMany(t, ca, p, killed)
+	for i, v := range victims {
+		if i%4 == 0 {
+			v.Publish("victim", strconv.Itoa(i))
 		}
 		if _, err := v.Subscribe("demo"); err != nil {
 			t.Fatal(err)
 		}
-		victims = append(victims, v)
 	}
 	within(t, promptly, "all are there", func() bool {
 		return p.metric("moq_relay_sessions") == killed+others &&
