@@ -65,10 +65,11 @@ interop: ## run our relay and client against theirs; says which of them are not 
 	@go test -count=1 -timeout 40m -parallel 4 -v ./hack/interop
 
 .PHONY: bench
-bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given
+bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given; then load on relays (LOAD='--hops 1 --workload audio')
 	@mkdir -p bin
 	@go test -run '^$$' -bench . -benchmem -count 6 ./relay/... | tee bin/bench.txt
 	@"$$(hack/tools/build.sh benchstat)/benchstat" $(BASE) bin/bench.txt
+	@go run ./hack/bench $(LOAD)
 
 .PHONY: vulncheck
 vulncheck: ## known vulnerabilities in what we call; skipped where the database cannot be reached

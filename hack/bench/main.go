@@ -16,7 +16,7 @@
 // wait for each other, and with --pin each keeps to a core of its own.
 //
 // Absolute figures say little on a shared machine, so what else ran is shown as
-// well. Relays are compared round by round, one after the other, and the ratio is
+// well, and with --quiet rounds that others disturbed are repeated. Relays are compared round by round, one after the other, and the ratio is
 // the median of the rounds' ratios.
 package main
 
@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,7 @@ type options struct {
 	rounds   int
 	warmUp   time.Duration
 	duration time.Duration
+	quiet    float64
 	pin      bool
 	profile  string
 	json     string
@@ -66,8 +68,9 @@ func main() {
 	fs.IntVar(&o.rounds, "rounds", 3, "how often each relay is measured, in turns")
 	fs.DurationVar(&o.warmUp, "warm-up", 3*time.Second, "load before the measured time")
 	fs.DurationVar(&o.duration, "duration", 8*time.Second, "measured time of a round")
+	fs.Float64Var(&o.quiet, "quiet", 0, "repeat rounds in which others took more than so many `cores`, thrice as many rounds at most; 0: none")
 	fs.BoolVar(&o.pin, "pin", false, "keep relays on the first core and the load on the second, with one worker each (needs taskset)")
-	fs.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of our relay where the viewers are, in its last round")
+	fs.StringVar(&o.profile, "profile", "", "`file` for a CPU profile of the relay where the viewers are, of the last round")
 	fs.StringVar(&o.json, "json", "", "`file` for every round's figures, - for standard output in place of the table")
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -126,27 +129,55 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("--pin: %w", err)
 		}
 	}
-	bound := time.Duration(o.rounds*len(relays)) * (o.warmUp + o.duration + settle + time.Minute)
+	bound := time.Duration(o.attempts()*len(relays)) * (o.warmUp + o.duration + settle + time.Minute)
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 
 	r := report{Options: describe(o), Cores: cores()}
-	for round := range o.rounds {
-		for _, program := range relays {
-			file := ""
-			if round == o.rounds-1 && program.ours {
-				file = o.profile
+	for attempt := range o.attempts() {
+		round, err := o.round(ctx, load, relays, dir)
+		if err != nil {
+			return err
+		}
+		if o.quiet > 0 && slices.ContainsFunc(round, func(m measurement) bool { return m.OtherCores > o.quiet }) {
+			r.Disturbed++
+			if left := o.attempts() - attempt - 1; left >= o.rounds-r.count() {
+				continue
 			}
-			m, err := measure(ctx, o, load, program, dir, file)
-			if err != nil {
-				return fmt.Errorf("%s: %w", program.name, err)
-			}
-			m.Relay, m.Round = program.name, round+1
-			r.Rounds = append(r.Rounds, m)
-			fmt.Fprintln(os.Stderr, m.line())
+		}
+		r.Rounds = append(r.Rounds, round...)
+		if r.count() == o.rounds {
+			break
 		}
 	}
 	return r.write(o)
+}
+
+// attempts is how many rounds may be run.
+func (o options) attempts() int {
+	if o.quiet > 0 {
+		return 3 * o.rounds
+	}
+	return o.rounds
+}
+
+// round measures every relay once.
+func (o options) round(ctx context.Context, load workload, relays []program, dir string) ([]measurement, error) {
+	var round []measurement
+	for _, program := range relays {
+		file := ""
+		if program.name == relays[0].name {
+			file = o.profile
+		}
+		m, err := measure(ctx, o, load, program, dir, file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", program.name, err)
+		}
+		m.Relay = program.name
+		round = append(round, m)
+		fmt.Fprintln(os.Stderr, m.line())
+	}
+	return round, nil
 }
 
 func (r report) write(o options) error {
@@ -172,6 +203,9 @@ func describe(o options) string {
 	s := "--hops " + strconv.Itoa(o.hops) + " --viewers " + strconv.Itoa(o.viewers) + " --workload " + o.workload +
 		" --slices " + strconv.Itoa(o.slices) + " --rounds " + strconv.Itoa(o.rounds) +
 		" --warm-up " + o.warmUp.String() + " --duration " + o.duration.String()
+	if o.quiet > 0 {
+		s += fmt.Sprintf(" --quiet %v", o.quiet)
+	}
 	if o.pin {
 		s += " --pin"
 	}

@@ -13,12 +13,21 @@ type report struct {
 	Options string        `json:"options"`
 	Cores   int           `json:"cores"`
 	Rounds  []measurement `json:"rounds"`
+	// Disturbed is how many rounds others disturbed, left out as far as there were enough.
+	Disturbed int `json:"disturbed"`
+}
+
+// count is how many rounds there are.
+func (r report) count() int {
+	if len(r.Rounds) == 0 {
+		return 0
+	}
+	return len(r.values(r.Rounds[0].Relay, measurement.cost))
 }
 
 // measurement is one round with one relay.
 type measurement struct {
 	Relay   string      `json:"relay"`
-	Round   int         `json:"round"`
 	Seconds float64     `json:"seconds"`
 	Nodes   []nodeUsage `json:"nodes"`
 
@@ -96,13 +105,13 @@ func (m measurement) cores() string {
 
 // line says how a round went.
 func (m measurement) line() string {
-	return fmt.Sprintf("round %d %-8s cores %s; %.2f cpu-s/GB; p50 %.1f p99 %.1f ms; lost %d/%d; load %.2f, others %.2f cores",
-		m.Round, m.Relay, m.cores(), m.perGB(), m.LatencyMS.P50, m.LatencyMS.P99, m.LostGroups, m.Groups, m.LoadCores, m.OtherCores)
+	return fmt.Sprintf("%-8s cores %s; %.2f cpu-s/GB; p50 %.1f p99 %.1f ms; lost %d/%d; load %.2f, others %.2f cores",
+		m.Relay, m.cores(), m.perGB(), m.LatencyMS.P50, m.LatencyMS.P99, m.LostGroups, m.Groups, m.LoadCores, m.OtherCores)
 }
 
 // table writes the medians of each relay, and the ratios to it of the first.
 func (r report) table(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d cores; medians, in brackets the least\n\n", r.Options, r.Cores)
+	fmt.Fprintf(w, "%s, %d cores; medians of %d rounds, in brackets the least; %d others were disturbed\n\n", r.Options, r.Cores, r.count(), r.Disturbed)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	relays := r.relays()
 	row := func(name, format string, value func(measurement) float64) {

@@ -50,7 +50,7 @@ func (a *audience) join(ctx context.Context, t *topology, load workload) error {
 		return nil
 	}
 	a.wg.Go(v.receive)
-	ask := wire.Subscribe{Path: trackPath}
+	ask := wire.Subscribe{Path: trackPath, Order: wire.Descending}
 	stream, m, err := c.open(ctx, ask.Append(wire.StreamSubscribe.Append(nil)))
 	if err == nil {
 		_, err = next(m, wire.ConsumeInfo)
