@@ -74,7 +74,21 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 	if len(pins) > 0 {
 		pin(conf, pins, &seen)
 	}
-	conn, err := transport.Dial(ctx, e.target(), transport.DialConfig{
+	conn, err := f.dialQUIC(ctx, e, conf)
+	if errors.Is(err, transport.ErrALPN) && f.protocol == "" && e.protocol == protocolWeb {
+		// moq-relay 0.6.8 speaks a WebTransport that is too old, but QUIC as well.
+		if raw, rawErr := f.dialQUIC(ctx, e.with(protocolRaw), conf); rawErr == nil {
+			return raw, e.with(protocolRaw), nil
+		}
+	}
+	if err != nil {
+		return nil, e, dialFailure(ctx, e, err, seen)
+	}
+	return conn, e, nil
+}
+
+func (f *dialFlags) dialQUIC(ctx context.Context, e endpoint, conf *tls.Config) (transport.Conn, error) {
+	return transport.Dial(ctx, e.target(), transport.DialConfig{
 		TLS:              conf,
 		Protocols:        []transport.Protocol{{ALPN: protocolRaw, MapStreamCodes: true}},
 		WebTransport:     e.protocol == protocolWeb,
@@ -82,10 +96,6 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 		KeepAlive:        keepAlive,
 		HandshakeTimeout: f.timeout,
 	})
-	if err != nil {
-		return nil, e, dialFailure(ctx, e, err, seen)
-	}
-	return conn, e, nil
 }
 
 // pins reads --tls-fingerprint.

@@ -25,7 +25,7 @@ type endpoint struct {
 // parseEndpoint reads the URL of a relay:
 //
 //	http://localhost:4443     QUIC to this machine, its certificate pinned
-//	https://host:4443/path    WebTransport
+//	https://host:4443/path    WebTransport, or QUIC where that is not spoken
 //	moqf://host:4443          QUIC
 //
 // A protocol that is given beats that of the scheme.
@@ -69,6 +69,12 @@ func parseEndpoint(raw, protocol string) (endpoint, error) {
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
 	return e, nil
+}
+
+// with returns the endpoint with another protocol.
+func (e endpoint) with(protocol string) endpoint {
+	e.protocol = protocol
+	return e
 }
 
 // target is what transport.Dial gets.
