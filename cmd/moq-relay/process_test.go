@@ -72,6 +72,7 @@ func newRelay(t *testing.T, ca *authority, args ...string) *process {
 		"--bind", p.addr, "--private-bind", p.private,
 		"--tls-cert", p.pair.cert, "--tls-key", p.pair.key,
 		"--log-format", "json",
+		"--handshake-timeout", "20s", // of a machine that has other work
 	}, args...)
 	t.Cleanup(func() {
 		p.kill()

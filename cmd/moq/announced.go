@@ -33,7 +33,7 @@ A broadcast of video and audio is one line, with its number, which grows when th
 publisher comes back; other tracks are a line each.`,
 		Example: `  moq announced http://localhost:4443
   moq announced http://localhost:4443 demo --json`,
-		Args: wantArgs(1, 2, "URL and PREFIX"),
+		Args: wantArgs(2, "URL and PREFIX"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix := moq.Path{}
 			if len(args) == 2 {

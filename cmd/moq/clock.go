@@ -49,7 +49,7 @@ func newClock(env *environment) *cobra.Command {
 		Short: "Publish the time",
 		Example: `  moq clock pub http://localhost:4443
   moq clock pub https://relay.example.com --name demo/clock`,
-		Args: wantArgs(1, 1, "the URL of a relay"),
+		Args: wantArgs(1, "the URL of a relay"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.publish(cmd.Context(), args[0]) },
 	}
 	sub := &cobra.Command{
@@ -57,7 +57,7 @@ func newClock(env *environment) *cobra.Command {
 		Short: "Show a time that is published, a line per second",
 		Example: `  moq clock sub http://localhost:4443
   moq clock sub https://relay.example.com --name demo/clock`,
-		Args: wantArgs(1, 1, "the URL of a relay"),
+		Args: wantArgs(1, "the URL of a relay"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.watch(cmd.Context(), args[0]) },
 	}
 	for _, sub := range []*cobra.Command{pub, sub} {

@@ -165,7 +165,7 @@ func fetchFingerprints(ctx context.Context, e endpoint, timeout time.Duration) (
 		return nil, connectFailure(ctx, e, err, "is it a moq-relay that listens there?")
 	}
 	var pins []string
-	for _, field := range strings.Fields(string(body)) {
+	for field := range strings.FieldsSeq(string(body)) {
 		if pin, ok := normalFingerprint(field); ok {
 			pins = append(pins, pin)
 		}

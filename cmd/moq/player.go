@@ -77,7 +77,7 @@ func (p *player) loadCatalog(ctx context.Context, path moq.Path, timeout time.Du
 	for {
 		more, err := nextCatalog(grace, sub)
 		if err != nil {
-			return c, nil //nolint:nilerr // the grace is over, what there is counts
+			return c, nil // the grace is over, what there is counts
 		}
 		c = more
 	}

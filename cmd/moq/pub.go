@@ -45,7 +45,7 @@ input, which is published as it comes. Other MP4 files become fragmented with
 		Example: `  moq pub http://localhost:4443 --name demo/clip --loop
   ffmpeg -re -i in.mp4 -c copy -movflags cmaf+delay_moov+skip_trailer+frag_every_frame -f mp4 - |
     moq pub https://relay.example.com --name demo/live -`,
-		Args: wantArgs(1, 2, "URL and FILE"),
+		Args: wantArgs(2, "URL and FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
 				p.file = args[1]

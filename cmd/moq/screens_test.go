@@ -50,7 +50,7 @@ func golden(t *testing.T, name, got string) {
 // carriage returns, and counts how often the last line was painted.
 func render(output string) (screen string, paints int) {
 	var lines []string
-	for _, line := range strings.Split(strings.ReplaceAll(output, "\r\n", "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.ReplaceAll(output, "\r\n", "\n"), "\n") {
 		cells := []rune{}
 		column := 0
 		for _, r := range line {

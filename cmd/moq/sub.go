@@ -48,7 +48,7 @@ With --track the frames of that one track are written as they were published, on
 after the other, with nothing in between.`,
 		Example: `  moq sub http://localhost:4443 --name demo/clip -o - | ffplay -
   moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s`,
-		Args: wantArgs(1, 1, "the URL of a relay"),
+		Args: wantArgs(1, "the URL of a relay"),
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
 	}
 	fs := cmd.Flags()

@@ -45,12 +45,13 @@ func badFlag(cmd *cobra.Command, err error) error {
 	return misused(hint, "%w", err)
 }
 
-// wantArgs checks the number of arguments; names say what they are.
-func wantArgs(least, most int, names string) cobra.PositionalArgs {
+// wantArgs checks that there is one argument or up to most; names say what they
+// are.
+func wantArgs(most int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		hint := fmt.Sprintf("%q shows how it is used", cmd.CommandPath()+" --help")
 		switch {
-		case len(args) < least:
+		case len(args) < 1:
 			return misused(hint, "%s needs %s", cmd.CommandPath(), names)
 		case len(args) > most:
 			return misused(hint, "%s takes %s, not also %q", cmd.CommandPath(), names, args[most])

@@ -152,6 +152,9 @@ func (p Path) String() string {
 	return b.String()
 }
 
+// MarshalText returns String, for logs and JSON.
+func (p Path) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 func isPlain(part string) bool {
 	if part == "" || strings.ContainsAny(part, `/"\`) {
 		return false

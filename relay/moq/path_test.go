@@ -1,6 +1,7 @@
 package moq
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -104,5 +105,13 @@ func TestPathString(t *testing.T) {
 		if got := p.String(); got != want {
 			t.Errorf("%q.String() = %s, want %s", p.Parts(), got, want)
 		}
+	}
+}
+
+// TestPathInLogs: a path is a name in a JSON log as well.
+func TestPathInLogs(t *testing.T) {
+	got, err := json.Marshal(map[string]Path{"track": NewPath("demo", "a/b")})
+	if want := `{"track":"demo/\"a/b\""}`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
 	}
 }

@@ -85,7 +85,7 @@ func NewClient(t *testing.T, conn transport.Conn, mark string, log *slog.Logger)
 		In: c.In, Out: c.out, Class: origin.Client,
 		Budget: c.budget, TrackLimits: moq.DefaultLimits(),
 		Node:             mark,
-		HandshakeTimeout: 5 * time.Second,
+		HandshakeTimeout: 20 * time.Second, // of a machine that has other work
 		Log:              log,
 	})
 	go func() { c.ended <- c.session.Run(context.Background()) }() // Close waits for it

@@ -146,9 +146,9 @@ func (s *Server) serve(ctx context.Context, conn transport.Conn) {
 	e := s.sessions.add(conn)
 	defer s.sessions.remove(e)
 	log := s.Log.With("session", e.id)
-	log.Debug("session accepted", "peer", conn.RemoteAddr(), "transport", conn.Kind(), "protocol", conn.Protocol())
+	log.Debug("session accepted", "peer", conn.RemoteAddr().String(), "transport", conn.Kind().String(), "protocol", conn.Protocol())
 	err := s.Serve(ctx, conn, log, func(sess session.Session) { s.sessions.begun(e, sess) })
-	log.Debug("session ended", "peer", conn.RemoteAddr(), "duration", time.Since(e.since).Round(time.Millisecond), "reason", err)
+	log.Debug("session ended", "peer", conn.RemoteAddr().String(), "duration", time.Since(e.since).Round(time.Millisecond), "reason", err)
 }
 
 // stopGracefully tells every session to finish and waits for that, within the

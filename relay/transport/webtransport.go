@@ -41,13 +41,13 @@ func (e *Endpoint) newWebTransportServer() *webtransport.Server {
 func (e *Endpoint) serveHTTP3(qc *quic.Conn, a *attempt) {
 	late := time.AfterFunc(time.Until(a.deadline), func() {
 		if a.fail() {
-			e.log.Debug("no WebTransport session in time", "peer", qc.RemoteAddr())
+			e.log.Debug("no WebTransport session in time", "peer", qc.RemoteAddr().String())
 			_ = qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeRequestIncomplete), "no session in time")
 		}
 	})
 	defer late.Stop()
 	if err := e.wt.ServeQUICConn(qc); err != nil {
-		e.log.Debug("HTTP/3 connection refused", "peer", qc.RemoteAddr(), "err", err)
+		e.log.Debug("HTTP/3 connection refused", "peer", qc.RemoteAddr().String(), "error", err)
 		_ = qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeInternalError), "")
 	}
 }
@@ -83,7 +83,7 @@ func (e *Endpoint) serveConnect(w http.ResponseWriter, r *http.Request) {
 	catch := &streamCatcher{ResponseWriter: w, w: w.(upgradable)}
 	s, err := e.wt.Upgrade(catch, r)
 	if err != nil {
-		e.log.Debug("WebTransport session refused", "peer", qc.RemoteAddr(), "err", err)
+		e.log.Debug("WebTransport session refused", "peer", qc.RemoteAddr().String(), "error", err)
 		if catch.stream == nil {
 			w.WriteHeader(http.StatusBadRequest)
 		}

@@ -188,7 +188,7 @@ func (s *Store) Reload() {
 		return
 	}
 	if err := s.publish(old.sign); err != nil {
-		s.log.Error("certificates not replaced", "err", err)
+		s.log.Error("certificates not replaced", "error", err)
 		return
 	}
 	close(s.changed)
@@ -198,7 +198,7 @@ func (s *Store) Reload() {
 func (s *Store) reloadPairLocked(p *pairSource) bool {
 	changed, err := p.load()
 	if err != nil {
-		s.log.Error("certificate not reloaded, the last good one stays", "err", err)
+		s.log.Error("certificate not reloaded, the last good one stays", "error", err)
 		return false
 	}
 	if changed {
@@ -212,7 +212,7 @@ func (s *Store) reloadPairLocked(p *pairSource) bool {
 func (s *Store) reloadRootsLocked() bool {
 	changed, err := s.roots.load()
 	if err != nil {
-		s.log.Error("roots not reloaded, the last good ones stay", "err", err)
+		s.log.Error("roots not reloaded, the last good ones stay", "error", err)
 		return false
 	}
 	if changed {
