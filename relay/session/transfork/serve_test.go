@@ -148,7 +148,7 @@ func TestB7EndWithError(t *testing.T) {
 				last := p.acceptUni("00 00 14 01 61")
 				track.End(tt.err)
 				last.wantReset(tt.code)
-				sub.wantReset(tt.code)
+				sub.wantResetAfterData(tt.code) // a GROUP_DROP, unless the reset overtakes it
 				sub.wantStop(tt.code)
 			})
 		})
