@@ -52,10 +52,21 @@ func (w world) recordReplicas(region string) func() []int32 {
 		cancel()
 		wg.Wait()
 	})
-	return func() []int32 {
+	taken := func() []int32 {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.Clone(seen)
+	}
+	return func() []int32 { // the watch may be behind what was read
+		w.t.Helper()
+		clustertest.Eventually(w.t, "the watch has caught up", func(context.Context) error {
+			now := *w.statefulSet(region).Spec.Replicas
+			if so := taken(); len(so) == 0 || so[len(so)-1] != now {
+				return fmt.Errorf("%v, and now %d", so, now)
+			}
+			return nil
+		})
+		return taken()
 	}
 }
 
