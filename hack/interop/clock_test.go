@@ -132,16 +132,18 @@ func TestClock_ThroughOurs(t *testing.T) {
 // TestClock_ThroughTheirs: our clock with the relays of others between. Their
 // own clocks through their own relay are there for comparison.
 //
-// Ours reaches them by raw QUIC alone: their WebTransport is of an older draft
-// than that of the library we dial with, which TestHint looks at.
+// Ours reaches them by raw QUIC, also where the URL asks for WebTransport first:
+// theirs is of an older draft than that of the library we dial with.
 func TestClock_ThroughTheirs(t *testing.T) {
 	needPeers(t)
 	for _, r := range []row{
 		{"0.6.8: ours to ours", relay068, ourClock, ourClock, "moqf", "moqf"},
+		{"0.6.8: ours to ours by an https URL", relay068, ourClock, ourClock, "https", "https"},
 		{"0.6.8: ours to moq-clock 0.5.12", relay068, ourClock, clock05, "moqf", "https"},
 		{"0.6.8: moq-clock 0.5.12 to ours", relay068, clock05, ourClock, "https", "moqf"},
 		{"0.6.8: moq-clock 0.5.12 to itself", relay068, clock05, clock05, "https", "https"},
 		{"0.6.19: ours to ours", relay619, ourClock, ourClock, "moqf", "moqf"},
+		{"0.6.19: ours to ours by an https URL", relay619, ourClock, ourClock, "https", "https"},
 		{"0.6.19: ours to moq-clock 0.5.12", relay619, ourClock, clock05, "moqf", "https"},
 		{"0.6.19: moq-clock 0.5.12 to ours", relay619, clock05, ourClock, "https", "moqf"},
 		{"0.6.19: moq-clock 0.5.12 to itself", relay619, clock05, clock05, "https", "https"},
@@ -195,13 +197,14 @@ func (r row) run(t *testing.T) {
 	relay.wantQuiet(t)
 }
 
-// TestHint: whom our client cannot reach as asked, it tells how.
+// TestHint: a relay that our client cannot reach in the way it is told to, it
+// tells how to reach.
 func TestHint(t *testing.T) {
 	needPeers(t)
 	for _, kind := range []string{relay068, relay619} {
 		t.Run(kind, func(t *testing.T) {
 			relay := startRelay(t, kind, newPKI(t), node{})
-			sub := ourClock.subscribe(t, relay.pki, relay.url("https"))
+			sub := start(t, "our clock sub", our(t, "moq"), "clock", "sub", relay.url("https"), "--tls-root", relay.pki.ca, "--protocol", "h3")
 			sub.wantEnd(t, 12*time.Second)
 			sub.stderr.want(t, "it does not speak h3", time.Second)
 			sub.stderr.want(t, "hint: try --protocol moqf-02", time.Second)
