@@ -185,7 +185,7 @@ func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catal
 				if seen.joined == 0 {
 					seen.joined = a.at.Sub(began)
 				}
-				seen.take(tracks[a.track], a, catalog.Start)
+				seen.take(tracks[a.track], a, catalog.Start, began)
 			case groupBroken, groupsLost, trackEnded:
 				seen.missing++
 			case groupBegan, groupEnded:
@@ -201,15 +201,19 @@ func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catal
 	}
 }
 
-// take holds a frame against the clip.
-func (c *checked) take(t *trackCheck, a arrival, start time.Time) {
+// take holds a frame against the clip, of a broadcast that began at start and
+// was joined later.
+func (c *checked) take(t *trackCheck, a arrival, start, joined time.Time) {
 	micros, data, err := karp.ParseFrame(a.data)
 	if err != nil || !t.note(a.group, data) {
 		c.wrong++
 		return
 	}
 	c.equal++
-	c.ages = append(c.ages, a.at.Sub(start)-time.Duration(micros)*time.Microsecond)
+	due := start.Add(time.Duration(micros) * time.Microsecond)
+	if due.After(joined) { // what was there before has an age that is nobody's fault
+		c.ages = append(c.ages, a.at.Sub(due))
+	}
 }
 
 // trackCheck knows the samples of one track of the clip.
