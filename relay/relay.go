@@ -47,9 +47,6 @@ var MoqTransfork = transport.Protocol{ALPN: "moqf-02", MapStreamCodes: true}
 // controlBurst is how many seconds' worth of control messages may come at once.
 const controlBurst = 5
 
-// peerFactor is how much more than a client another node may ask of this one.
-const peerFactor = 100
-
 // Environment is what a relay finds around it.
 type Environment struct {
 	// Sockets to serve on; Run closes them.
@@ -196,16 +193,13 @@ func (r *Relay) clusterConfig() cluster.Config {
 			Retention: c.CacheRetention, Linger: c.SubscriptionLinger, HandshakeTimeout: c.HandshakeTimeout,
 			Log: r.env.Log, Metrics: r.metrics,
 		},
-		PeerLimits: session.Limits{
-			Paths: peerFactor * limits.Paths, Subscriptions: peerFactor * limits.Subscriptions, Interests: peerFactor * limits.Interests,
-			ControlRate: peerFactor * limits.ControlRate, ControlBurst: peerFactor * limits.ControlBurst,
-		},
-		Client:  transfork.Client,
-		Server:  transfork.Server,
-		Resolve: r.env.Resolve,
-		Dial:    r.dial,
-		Metrics: r.metrics,
-		Log:     r.env.Log,
+		PeerLimits: limits.ForNode(),
+		Client:     transfork.Client,
+		Server:     transfork.Server,
+		Resolve:    r.env.Resolve,
+		Dial:       r.dial,
+		Metrics:    r.metrics,
+		Log:        r.env.Log,
 	}
 }
 

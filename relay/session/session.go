@@ -122,11 +122,10 @@ func ClientLimits() Limits {
 	return Limits{Paths: 1000, Subscriptions: 1000, Interests: 64, ControlRate: 200, ControlBurst: 1000}
 }
 
-// NodeLimits are the limits of a peer that is a node of the cluster, which
-// stands for many clients.
-func NodeLimits() Limits {
+// ForNode returns the limits of a peer that is a node of the cluster, which
+// stands for many clients with limits of l.
+func (l Limits) ForNode() Limits {
 	const clients = 100
-	l := ClientLimits()
 	return Limits{
 		Paths:         clients * l.Paths,
 		Subscriptions: clients * l.Subscriptions,

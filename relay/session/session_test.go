@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	if c.HandshakeTimeout != DefaultHandshakeTimeout || c.Linger != DefaultLinger {
 		t.Errorf("times %v and %v, want the defaults", c.HandshakeTimeout, c.Linger)
 	}
-	if got := NodeLimits().ControlRate; got != 20000 {
+	if got := ClientLimits().ForNode().ControlRate; got != 20000 {
 		t.Errorf("a node may send %d control messages per second, want 20000", got)
 	}
 }
