@@ -40,6 +40,7 @@ func (r *Relay) nodeInfo() server.NodeInfo {
 	info := server.NodeInfo{
 		Node: r.config.ClusterNode, Region: r.config.Region, Role: "node", Version: Version,
 		Roots: []server.RootInfo{}, Peers: []server.PeerInfo{}, Certificates: []server.CertificateInfo{},
+		Trust: []string{},
 	}
 	if r.cluster.IsRoot() {
 		info.Role = "root"
@@ -52,6 +53,9 @@ func (r *Relay) nodeInfo() server.NodeInfo {
 	}
 	for _, c := range r.certs.Certificates() {
 		info.Certificates = append(info.Certificates, server.CertificateInfo{Fingerprint: c.Fingerprint.String(), Names: c.Names, NotAfter: c.NotAfter})
+	}
+	for _, authority := range r.certs.Roots() {
+		info.Trust = append(info.Trust, authority.String())
 	}
 	return info
 }

@@ -175,6 +175,15 @@ func TestLossesTakenBack(t *testing.T) {
 	}
 }
 
+func TestEgressBytes(t *testing.T) {
+	r := New()
+	r.Traffic(Client).EgressBytes.Add(1200)
+	r.Traffic(Node).EgressBytes.Add(300)
+	if got := r.EgressBytes(); got != 1500 {
+		t.Errorf("%d bytes, want 1500 to clients and nodes together", got)
+	}
+}
+
 // TestFrameAllocs pins what a frame costs: nothing that the collector has to clean up.
 func TestFrameAllocs(t *testing.T) {
 	traffic := New().Traffic(Client)

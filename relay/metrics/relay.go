@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Registry is where the metrics are read from.
@@ -72,6 +73,18 @@ func (r *Relay) GroupsDropped(reason string, n uint64) {
 // CacheRequested counts a subscription or fetch by whether it found its group.
 func (r *Relay) CacheRequested(result CacheResult) {
 	r.cacheRequests.WithLabelValues(string(result)).Inc()
+}
+
+// EgressBytes returns the payload sent so far, to clients and nodes.
+func (r *Relay) EgressBytes() uint64 {
+	var sum float64
+	for _, peer := range peers {
+		var m dto.Metric
+		if err := r.egressBytes.WithLabelValues(string(peer)).Write(&m); err == nil {
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return uint64(sum)
 }
 
 // SetRoot says whether there is a link to a root. Roots beyond the third are

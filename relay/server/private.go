@@ -13,16 +13,26 @@ import (
 
 // NodeInfo is the answer at /nodes: this node and what it knows of the others.
 type NodeInfo struct {
-	Node      string     `json:"node"`
-	Region    string     `json:"region"`
-	Role      string     `json:"role"` // root or node
-	Version   string     `json:"version"`
-	StartedAt time.Time  `json:"startedAt"`
-	Draining  bool       `json:"draining"`
-	Roots     []RootInfo `json:"roots"`
-	Peers     []PeerInfo `json:"peers"`
-	// Certificates are those that this node serves now.
+	Node      string    `json:"node"`
+	Region    string    `json:"region"`
+	Role      string    `json:"role"` // root or node
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"startedAt"`
+	Draining  bool      `json:"draining"`
+	// DrainingSince is when the graceful stop began, null before.
+	DrainingSince *time.Time `json:"drainingSince"`
+	// Sessions are those of clients; links to other nodes are in Peers.
+	Sessions int `json:"sessions"`
+	// EgressBytes is the payload sent since StartedAt, to clients and nodes.
+	EgressBytes uint64     `json:"egressBytes"`
+	Roots       []RootInfo `json:"roots"`
+	Peers       []PeerInfo `json:"peers"`
+	// Certificates are those that this node serves now, in the order of
+	// --tls-cert.
 	Certificates []CertificateInfo `json:"certificates"`
+	// Trust holds the SHA-256 of each authority of --tls-root as it is loaded
+	// now, in hex; empty where the system's are trusted.
+	Trust []string `json:"trust"`
 }
 
 // RootInfo is one root as a node sees it.
@@ -91,7 +101,10 @@ func (s *Server) serveDrain(w http.ResponseWriter, r *http.Request) {
 func (s *Server) nodeInfo() NodeInfo {
 	info := s.Node()
 	info.StartedAt = s.started
-	info.Draining = s.draining.Load()
+	info.DrainingSince = s.draining.Load()
+	info.Draining = info.DrainingSince != nil
+	info.Sessions = s.sessions.clients(s.PeerName)
+	info.EgressBytes = s.Metrics.EgressBytes()
 	return info
 }
 

@@ -66,8 +66,8 @@ type Server struct {
 	Config
 	started  time.Time
 	sessions registry
-	draining atomic.Bool
-	drain    chan struct{} // closed by Drain
+	draining atomic.Pointer[time.Time] // when the graceful stop began
+	drain    chan struct{}             // closed by Drain
 	once     sync.Once
 }
 
@@ -81,9 +81,11 @@ func New(c Config) *Server {
 	}
 }
 
-// Run serves until ctx is done or Drain is called, then stops gracefully: it
-// withdraws what is announced, gives sessions DrainTimeout to finish, closes
-// them and returns. A second context, hard, cuts that short.
+// Run serves until ctx is done, then stops gracefully: it withdraws what is
+// announced, gives sessions DrainTimeout to finish, closes them and returns. A
+// second context, hard, cuts that short. After Drain it does the same, but stays
+// for probes and questions until ctx is done: whoever supervises the process
+// would only start it again.
 func (s *Server) Run(ctx, hard context.Context) error {
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -111,12 +113,16 @@ func (s *Server) Run(ctx, hard context.Context) error {
 			return nil
 		}
 		s.stopGracefully(live)
+		select {
+		case <-ctx.Done():
+		case <-live.Done():
+		}
 		return nil
 	})
 	return group.Wait()
 }
 
-// Drain begins the graceful stop; Run returns when it is over.
+// Drain begins the graceful stop. Run goes on until its context is done.
 func (s *Server) Drain() { s.once.Do(func() { close(s.drain) }) }
 
 // accept runs a session for every connection until ctx is done, and returns
@@ -154,7 +160,8 @@ func (s *Server) serve(ctx context.Context, conn transport.Conn) {
 // stopGracefully tells every session to finish and waits for that, within the
 // bound.
 func (s *Server) stopGracefully(ctx context.Context) {
-	s.draining.Store(true)
+	now := time.Now()
+	s.draining.Store(&now)
 	s.Metrics.SetDraining(true)
 	s.Log.Info("draining", "sessions", s.sessions.len(), "bound", s.DrainTimeout)
 	s.Withdraw()

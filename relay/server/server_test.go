@@ -162,8 +162,31 @@ func TestNodes(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &info); err != nil {
 		t.Fatal(err)
 	}
-	if info.Node != "eu-0:4443" || info.Role != "node" || info.StartedAt.IsZero() || info.Draining {
+	if info.Node != "eu-0:4443" || info.Role != "node" || info.StartedAt.IsZero() || info.Draining || info.DrainingSince != nil {
 		t.Errorf("got %+v", info)
+	}
+}
+
+// TestDrainStays: a relay that was told to drain over HTTP says so, and is there
+// until it is told to end. A supervisor would start it again at once.
+func TestDrainStays(t *testing.T) {
+	r := start(t)
+	if status, _, _ := r.do(t, http.MethodPost, "http://"+r.private+"/drain", nil); status != http.StatusAccepted {
+		t.Fatalf("status %d, want 202", status)
+	}
+	for range 2 { // the second time changes nothing
+		r.do(t, http.MethodPost, "http://"+r.private+"/drain", nil)
+		_, body, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathNodes, nil)
+		var info NodeInfo
+		if err := json.Unmarshal([]byte(body), &info); err != nil {
+			t.Fatal(err)
+		}
+		if !info.Draining || info.DrainingSince == nil || info.Sessions != 0 {
+			t.Errorf("got %+v", info)
+		}
+	}
+	if status, _, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathReady, nil); status != http.StatusOK {
+		t.Errorf("ready: status %d, want 200: unready pods lose their UDP flows", status)
 	}
 }
 
@@ -172,8 +195,8 @@ func TestNodes(t *testing.T) {
 func TestDrainIsNotForBrowsers(t *testing.T) {
 	r := start(t)
 	status, _, _ := r.do(t, http.MethodPost, "http://"+r.private+"/drain", http.Header{"Origin": {"https://evil.example"}})
-	if status != http.StatusForbidden || r.draining.Load() {
-		t.Errorf("with an origin: status %d, draining %v", status, r.draining.Load())
+	if status != http.StatusForbidden || r.draining.Load() != nil {
+		t.Errorf("with an origin: status %d, draining since %v", status, r.draining.Load())
 	}
 	if status, _, _ := r.do(t, http.MethodPost, "http://"+r.private+"/drain", nil); status != http.StatusAccepted {
 		t.Errorf("without: status %d, want 202", status)

@@ -79,6 +79,17 @@ func (r *registry) all() []*entry {
 	return entries
 }
 
+// clients counts the sessions that are not of nodes.
+func (r *registry) clients(peerName func(mark string) string) int {
+	n := 0
+	for _, e := range r.all() {
+		if peerName(e.session.Node()) == "" {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *registry) list(peerName func(mark string) string) []SessionInfo {
 	infos := []SessionInfo{}
 	for _, e := range r.all() {

@@ -103,6 +103,7 @@ type snapshot struct {
 	certs []*tls.Certificate
 	infos []Certificate
 	roots *x509.CertPool // nil without Roots
+	trust []Fingerprint  // of what is in roots
 	sign  *tls.Certificate
 }
 
@@ -216,7 +217,7 @@ func (s *Store) reloadRootsLocked() bool {
 		return false
 	}
 	if changed {
-		s.log.Info("roots reloaded", "certificates", s.roots.count)
+		s.log.Info("roots reloaded", "certificates", len(s.roots.trust))
 	}
 	return changed
 }
@@ -239,7 +240,7 @@ func (s *Store) warn(p *pairSource) {
 // publish makes what the sources hold visible to handshakes, with the given
 // self-signed certificate if it will do for a while.
 func (s *Store) publish(sign *tls.Certificate) error {
-	next := &snapshot{roots: s.roots.pool}
+	next := &snapshot{roots: s.roots.pool, trust: s.roots.trust}
 	for _, p := range s.pairs {
 		next.certs = append(next.certs, p.cert)
 		next.infos = append(next.infos, describe(p.pair.Cert, p.cert))
@@ -269,6 +270,12 @@ func (s *Store) Changed() <-chan struct{} {
 // Certificates describes what is served, in the order of preference.
 func (s *Store) Certificates() []Certificate {
 	return append([]Certificate(nil), s.current.Load().infos...)
+}
+
+// Roots are the fingerprints of the authorities that are trusted now, in the
+// order of the files; none where the system's are.
+func (s *Store) Roots() []Fingerprint {
+	return append([]Fingerprint(nil), s.current.Load().trust...)
 }
 
 // For describes the certificate that a client gets which asks for host.

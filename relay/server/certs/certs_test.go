@@ -220,6 +220,20 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+func TestRoots(t *testing.T) {
+	t.Parallel()
+	d := newDir(t)
+	old, next := issue(t, nil, "old"), issue(t, nil, "next")
+	both := d.write("both.pem", old.certPEM, next.certPEM)
+	s := mustOpen(t, Config{SelfSign: []string{"localhost"}, Roots: []string{both}})
+	if diff := cmp.Diff([]Fingerprint{sha256.Sum256(old.cert.Raw), sha256.Sum256(next.cert.Raw)}, s.Roots()); diff != "" {
+		t.Errorf("authorities (-want +got):\n%s", diff)
+	}
+	if got := mustOpen(t, Config{SelfSign: []string{"localhost"}}).Roots(); len(got) != 0 {
+		t.Errorf("without files: %v, want none", got)
+	}
+}
+
 func TestSelfSigned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -79,7 +80,7 @@ func (p *pairSource) explain(cert, key []byte, err error) error {
 type rootSource struct {
 	files     []string
 	pool      *x509.CertPool // the last good one; nil without files
-	count     int
+	trust     []Fingerprint
 	good      []byte // the files it was read from
 	seenError error  // what was wrong at the last look
 }
@@ -92,32 +93,32 @@ func (r *rootSource) load() (changed bool, err error) {
 	}
 	pool := x509.NewCertPool()
 	var all []byte
-	count := 0
+	var trust []Fingerprint
 	for _, file := range r.files {
 		b, err := readFile("--tls-root", file, "PEM certificates of trust anchors")
 		if err != nil {
 			return false, once(&r.seenError, err)
 		}
-		n, err := addRoots(pool, b)
+		added, err := addRoots(pool, b)
 		if err != nil {
 			return false, once(&r.seenError, fmt.Errorf("--tls-root %q: %w", file, err))
 		}
 		all = append(all, b...)
-		count += n
+		trust = append(trust, added...)
 	}
 	if r.pool != nil && bytes.Equal(all, r.good) {
 		r.seenError = nil
 		return false, nil
 	}
-	r.pool, r.count, r.good, r.seenError = pool, count, all, nil
+	r.pool, r.trust, r.good, r.seenError = pool, trust, all, nil
 	return true, nil
 }
 
-// addRoots adds every certificate of a PEM file. One that does not parse is an
-// error: silently trusting less than was asked for shows up as a link that fails
-// somewhere else.
-func addRoots(pool *x509.CertPool, b []byte) (int, error) {
-	count := 0
+// addRoots adds every certificate of a PEM file and returns their fingerprints.
+// One that does not parse is an error: silently trusting less than was asked for
+// shows up as a link that fails somewhere else.
+func addRoots(pool *x509.CertPool, b []byte) ([]Fingerprint, error) {
+	var added []Fingerprint
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
@@ -128,15 +129,15 @@ func addRoots(pool *x509.CertPool, b []byte) (int, error) {
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return 0, fmt.Errorf("certificate %d: %w; remove or replace it", count+1, err)
+			return nil, fmt.Errorf("certificate %d: %w; remove or replace it", len(added)+1, err)
 		}
 		pool.AddCert(c)
-		count++
+		added = append(added, sha256.Sum256(c.Raw))
 	}
-	if count == 0 {
-		return 0, errors.New("no PEM certificate in it; give certificates of trust anchors")
+	if len(added) == 0 {
+		return nil, errors.New("no PEM certificate in it; give certificates of trust anchors")
 	}
-	return count, nil
+	return added, nil
 }
 
 func readFile(flag, file, want string) ([]byte, error) {
