@@ -26,6 +26,11 @@ help: ## this list
 build: ## bin/moq-relay, bin/moq-operator and bin/moq
 	$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq-operator ./cmd/moq
 
+.PHONY: images
+images: ## container images of all three as OCI archives for amd64 and arm64, with their SBOMs, in dist/images; no engine needed
+	@go run -C hack/e2e ./image/mkimage -source ../.. -dir ../../dist/images -version $(VERSION) \
+	  -revision "$$(git rev-parse HEAD)" -created "$$(git log -1 --format=%ct)"
+
 .PHONY: local
 local:
 	@$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq
@@ -77,4 +82,4 @@ vulncheck: ## known vulnerabilities in what we call; skipped where the database 
 
 .PHONY: clean
 clean: ## remove what was built here; caches outside the checkout stay
-	rm -rf bin
+	rm -rf bin dist
