@@ -46,6 +46,7 @@ demo: local ## a clip through two regions: samples compared, latency and join ti
 .PHONY: test
 test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
 	@$(if $(race),,echo "no C compiler: without the race detector")
+	@hack/helm3/build.sh >/dev/null
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/controlplane/build.sh)}" MOQ_PEERS_DIR= \
 	  go run ./hack/testsum -want '0 1 2 3' -- $(race) -timeout 15m $(ARGS) $(PKG)
 

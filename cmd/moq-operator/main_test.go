@@ -144,7 +144,7 @@ func install(t *testing.T, settings ...string) string {
 			t.Fatal(err)
 		}
 	}
-	args := append([]string{"template", "moq-operator", filepath.Join(clustertest.Root(), "charts/moq-operator"), "--namespace", namespace}, settings...)
+	args := append([]string{"template", "moq-operator", filepath.Join(clustertest.Root(), "charts/moq-operator"), "--namespace", namespace, "--skip-tests"}, settings...)
 	helm := exec.CommandContext(t.Context(), clustertest.Tool(t, "helm"), args...)
 	helm.Env = append(os.Environ(), "HOME="+t.TempDir())
 	manifest, err := helm.Output()
