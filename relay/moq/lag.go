@@ -1,5 +1,7 @@
 package moq
 
+import "math"
+
 // publishedLocked checks the subscriptions for lagging from time to time while
 // bytes are published; showLocked does with every group.
 func (t *Track) publishedLocked(n int64) {
@@ -98,6 +100,24 @@ func (t *Track) Demand() (Demand, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.demand, t.demandChanged
+}
+
+// FirstWanted returns the lowest group that the subscribers have named as their
+// first one; false if one of them has named none, or there are none.
+func (t *Track) FirstWanted() (uint64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first, found := uint64(math.MaxUint64), false
+	for _, s := range t.subscriptions {
+		switch {
+		case s.closed:
+		case s.options.Start == nil:
+			return 0, false
+		default:
+			first, found = min(first, *s.options.Start), true
+		}
+	}
+	return first, found
 }
 
 // demandLocked computes the demand anew.

@@ -33,9 +33,14 @@ type Session interface {
 	origin.Source
 	// Close ends the session with a code of its protocol.
 	Close(code uint32, reason string)
-	// Drain tells the peer that the session is about to end, as far as the
-	// protocol knows how, and returns when what is under way has been delivered,
-	// or when ctx is done. It does not close the session.
+	// GoAway tells the peer, as far as the protocol knows how, that it should
+	// find another place. What it has here goes on.
+	GoAway()
+	// GoingAway is closed when the peer has said that we should.
+	GoingAway() <-chan struct{}
+	// Drain does what GoAway does, takes no new subscription, and returns when
+	// the groups that are under way have been delivered and no subscription is
+	// left, or when ctx is done. It does not close the session.
 	Drain(ctx context.Context)
 	// Node is the mark by which the peer named itself in the handshake, and ""
 	// before that or if it gave none.

@@ -30,8 +30,11 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *reader) {
 	if !s.spawn(func() { cancel(s.awaitLeave(r)) }) {
 		return
 	}
-	defer s.onDrain(func() { cancel(errDraining) })()
+	defer s.on(&s.leaving, func() { cancel(errDraining) })()
 	err := s.tell(ctx, stream, prefix)
+	if errors.Is(err, io.EOF) && s.isClient && s.config.Class != origin.Peer {
+		s.peerLeaves() // a relay that does not want to hear of us any more
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, errDraining) {
 		_ = stream.Close() // the answer to a FIN, or all that there was
 		stream.CancelRead(uint32(wire.CodeCancel))

@@ -14,7 +14,7 @@ import (
 
 // askAnnouncements asks the peer what it announces and puts that into
 // Config.In, until the peer ends the stream. It is not asked again then: who
-// ends it has no more to tell.
+// ends it has no more to tell, and is going away unless we have told it to.
 func (s *Session) askAnnouncements() {
 	stream, err := s.conn.OpenStream(s.conn.Context())
 	if err != nil {
@@ -25,11 +25,17 @@ func (s *Session) askAnnouncements() {
 	if _, err := stream.Write(interest.Append(wire.StreamAnnounce.Append(nil))); err != nil {
 		return
 	}
+	if !s.isPeer() {
+		defer s.on(&s.leaving, func() { _ = stream.Close() })() // if that fails, the peer has left
+	}
 	a := announced{session: s, routes: make(map[moq.Path]*origin.Registration)}
 	defer a.withdrawAll()
 	err = a.read(newReader(stream))
 	switch {
+	case errors.Is(err, io.EOF) && s.hasBegun(&s.leaving):
+		<-s.conn.Context().Done() // what it has announced is ours until then
 	case errors.Is(err, io.EOF):
+		s.peerLeaves()
 		_ = stream.Close() // a FIN for a FIN
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
 		s.log.Debug("announcements ended", "error", err)
@@ -112,16 +118,28 @@ func (a *announced) unannounce(path moq.Path) {
 	if !ok {
 		return
 	}
-	delete(a.routes, path)
-	registration.Withdraw()
-	a.session.published.Add(-1)
-	a.session.config.Metrics.Announced(metrics.Unannounced)
+	a.withdraw(path, registration)
 	// Publishers before us say in no other way that a track has ended.
 	a.session.unannounced(path)
 }
 
+func (a *announced) withdraw(path moq.Path, registration *origin.Registration) {
+	delete(a.routes, path)
+	registration.Withdraw()
+	a.session.published.Add(-1)
+	a.session.config.Metrics.Announced(metrics.Unannounced)
+}
+
+// withdrawAll withdraws what was announced on a stream that has ended. Of a peer
+// that goes away what is subscribed already goes on for as long as the peer
+// serves it, so that subscribers can find another way before.
 func (a *announced) withdrawAll() {
-	for path := range a.routes {
-		a.unannounce(path)
+	ending := a.session.isEnding()
+	for path, registration := range a.routes {
+		if ending {
+			a.withdraw(path, registration)
+		} else {
+			a.unannounce(path)
+		}
 	}
 }

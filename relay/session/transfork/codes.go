@@ -81,20 +81,22 @@ func endOf(code wire.Code) *moq.EndError {
 }
 
 // endOfStream returns why something ended whose stream could not be read on.
-func endOfStream(err error) error {
+func (s *Session) endOfStream(err error) error {
 	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
 		return endOf(wire.Code(e.Code))
 	}
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
 	}
-	return endOfConn(err)
+	return s.endOfConn(err)
 }
 
 // endOfConn returns why what a peer published ended with its connection. A
-// publisher that is done closes it with code 0: that is a clean end.
-func endOfConn(err error) error {
-	if e, ok := errors.AsType[*transport.CloseError](err); ok && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel {
+// publisher that is done closes it with code 0: that is a clean end, unless one
+// side is going away.
+func (s *Session) endOfConn(err error) error {
+	e, ok := errors.AsType[*transport.CloseError](err)
+	if ok && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.isEnding() {
 		return moq.ErrEnded
 	}
 	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}

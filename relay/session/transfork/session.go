@@ -38,6 +38,9 @@ type Session struct {
 	control  *limiter
 	ready    chan struct{} // closed when the handshake is done
 
+	goingAway chan struct{} // closed when the peer has said so
+	goOnce    sync.Once     // closes goingAway
+
 	// Written before ready is closed, not later.
 	mark    string
 	marked  bool // the peer is one of ours and has none of the old defects
@@ -61,8 +64,8 @@ type Session struct {
 	ticker     *time.Timer   // calls tick while there are subscriptions
 	fewer      chan struct{} // holds 1: serving has shrunk
 	sampler    *time.Timer   // calls sample
-	draining   bool
-	drainers   map[*func()]struct{} // what ends when the session is drained
+	leaving    stage         // the peer is told to go away
+	draining   stage         // nothing new is served
 	connection *metrics.Connection
 }
 
@@ -83,7 +86,7 @@ func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
 		log:       c.Log,
 		control:   newLimiter(c.Limits, time.Now()),
 		ready:     make(chan struct{}),
-		drainers:  make(map[*func()]struct{}),
+		goingAway: make(chan struct{}),
 		upstreams: make(map[moq.Path]*upstream),
 		receiving: make(map[wire.SubscribeID]*upstream),
 		serving:   make(map[wire.SubscribeID]*downstream),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -122,7 +123,7 @@ func (u *upstream) awaitDemand() error {
 	select {
 	case <-u.session.ready:
 	case <-gone.Done():
-		return endOfConn(context.Cause(gone))
+		return u.session.endOfConn(context.Cause(gone))
 	}
 	idle := time.NewTimer(u.linger())
 	defer idle.Stop()
@@ -139,7 +140,7 @@ func (u *upstream) awaitDemand() error {
 			}
 			idle.Reset(u.linger())
 		case <-gone.Done():
-			return endOfConn(context.Cause(gone))
+			return u.session.endOfConn(context.Cause(gone))
 		}
 	}
 }
@@ -155,7 +156,21 @@ func (u *upstream) request(d moq.Demand) wire.Subscribe {
 		Priority: fromPriority(d.Priority),
 		Order:    fromOrder(d.Order),
 		Expires:  fromAge(d.MaxAge),
+		Min:      u.first(),
 	}
+}
+
+// first is the first group that the peer is asked for. A client may ask for one;
+// a relay does not, as it asks for subscribers that are yet to come too.
+func (u *upstream) first() *uint64 {
+	if s := u.session; !s.isClient || s.config.Class == origin.Peer {
+		return nil
+	}
+	first, ok := u.track.FirstWanted()
+	if !ok {
+		return nil
+	}
+	return &first
 }
 
 // subscribe opens the Subscribe stream and attends to it until the subscription
@@ -190,7 +205,7 @@ func (u *upstream) failed(err error) error {
 	if errors.Is(err, errNoAnswer) {
 		return errNoAnswer
 	}
-	return endOfStream(err)
+	return u.session.endOfStream(err)
 }
 
 // attendance is an upstream subscription whose SUBSCRIBE has been sent.
@@ -238,9 +253,9 @@ func (a *attendance) readError(err error) error {
 	}
 	e, ok := errors.AsType[*transport.StreamError](err)
 	if ok && e.Remote && e.Code == uint32(wire.CodeCancel) && a.session.endsSoon() {
-		return endOfConn(context.Cause(a.session.conn.Context()))
+		return a.session.endOfConn(context.Cause(a.session.conn.Context()))
 	}
-	return endOfStream(err)
+	return a.session.endOfStream(err)
 }
 
 // learn takes what INFO says of the track. Its expiry is left out: from a relay
@@ -285,10 +300,10 @@ func (a *attendance) attend(ctx context.Context) error {
 			a.close(time.Now())
 			a.finished, answered, deadline = true, nil, nil
 		case <-gone.Done():
-			return endOfConn(context.Cause(gone))
+			return a.session.endOfConn(context.Cause(gone))
 		case <-deadline:
 			if gone.Err() != nil {
-				return endOfConn(context.Cause(gone))
+				return a.session.endOfConn(context.Cause(gone))
 			}
 			a.unsubscribe()
 			return errNoAnswer

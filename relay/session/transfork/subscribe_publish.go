@@ -78,7 +78,7 @@ func (s *Session) serveSubscribe(stream transport.Stream, r *reader) {
 	if !s.spawn(func() { cancel(d.listen(r)) }) {
 		return
 	}
-	defer s.onDrain(func() { cancel(errDraining) })()
+	defer s.on(&s.draining, func() { cancel(errDraining) })()
 	err := d.answer(ctx, ask)
 	if err != nil {
 		d.leave(err)
