@@ -22,11 +22,14 @@ const (
 	drainTimeout = 5 * time.Second
 	// settleTime is how long, beside two round trips, the last packets may take.
 	settleTime = 50 * time.Millisecond
+	// linger is how long a subscription outlives its last subscriber: just so long
+	// that who asks for a track can take it.
+	linger = 100 * time.Millisecond
 	// closeNormal is the code of a session that ends as planned.
 	closeNormal = 0
 )
 
-// client is a session with a relay.
+// client is a session with a relay. It is what a line goes over.
 type client struct {
 	endpoint endpoint
 	conn     transport.Conn
@@ -42,6 +45,13 @@ type client struct {
 // connect dials a relay and returns when the session is ready. What the relay
 // announces below interest goes into in; nil does not ask for it.
 func (f *dialFlags) connect(ctx context.Context, url string, in *origin.Table, interest moq.Path) (*client, error) {
+	return f.connectWith(ctx, url, in, interest, origin.NewTable(), moq.NewBudget(memory))
+}
+
+// connectWith is connect for a session that announces what is in out.
+func (f *dialFlags) connectWith(
+	ctx context.Context, url string, in *origin.Table, interest moq.Path, out *origin.Table, budget *moq.Budget,
+) (*client, error) {
 	start := time.Now()
 	conn, e, err := f.dial(ctx, url)
 	if err != nil {
@@ -49,14 +59,14 @@ func (f *dialFlags) connect(ctx context.Context, url string, in *origin.Table, i
 	}
 	c := &client{
 		endpoint: e, conn: conn,
-		in: in, out: origin.NewTable(),
-		budget: moq.NewBudget(memory),
+		in: in, out: out,
+		budget: budget,
 		opened: start,
 		ended:  make(chan struct{}),
 	}
 	c.session = transfork.Client(conn, session.Config{
 		In: in, Out: c.out, Class: origin.Client, Interest: interest,
-		Budget: c.budget, TrackLimits: trackLimits(),
+		Budget: c.budget, TrackLimits: trackLimits(), Linger: linger,
 		HandshakeTimeout: f.timeout,
 	})
 	go func() { // Close waits for it

@@ -146,7 +146,7 @@ func (d *demo) check(ctx context.Context, flags dialFlags, url string) (checked,
 		}
 	}
 	began := time.Now()
-	p := &player{client: c}
+	p := &player{from: c}
 	catalog, err := p.loadCatalog(ctx, path, flags.timeout)
 	if err != nil {
 		return checked{}, err

@@ -28,6 +28,9 @@ type dialFlags struct {
 	insecure    bool
 	protocol    string
 	timeout     time.Duration
+	noReconnect bool
+
+	isFollowing bool // another relay is dialled when this one is lost
 }
 
 func (f *dialFlags) register(fs *pflag.FlagSet) {
@@ -38,10 +41,19 @@ func (f *dialFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "give up what is waited for after this time")
 }
 
-// Bounds of a connection: a relay that is gone is noticed within lossTimeout.
+// registerFollow registers the flag of commands that follow.
+func (f *dialFlags) registerFollow(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.noReconnect, "no-reconnect", false, "end when the session is lost, instead of dialling again")
+}
+
+// A relay that is gone is noticed within lossTimeout and keepAlive. Who follows
+// loses little if that was too early, and much if it is late.
 const (
-	lossTimeout    = 10 * time.Second
-	keepAlive      = 3 * time.Second
+	lossTimeout     = 10 * time.Second
+	keepAlive       = 3 * time.Second
+	followTimeout   = 2 * time.Second
+	followKeepAlive = 500 * time.Millisecond
+
 	maxFingerprint = 4 << 10 // bytes of the answer that holds it
 )
 
@@ -88,12 +100,16 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 }
 
 func (f *dialFlags) dialQUIC(ctx context.Context, e endpoint, conf *tls.Config) (transport.Conn, error) {
+	idle, alive := lossTimeout, keepAlive
+	if f.isFollowing {
+		idle, alive = followTimeout, followKeepAlive
+	}
 	return transport.Dial(ctx, e.target(), transport.DialConfig{
 		TLS:              conf,
 		Protocols:        []transport.Protocol{{ALPN: protocolRaw, MapStreamCodes: true}},
 		WebTransport:     e.protocol == protocolWeb,
-		IdleTimeout:      lossTimeout,
-		KeepAlive:        keepAlive,
+		IdleTimeout:      idle,
+		KeepAlive:        alive,
 		HandshakeTimeout: f.timeout,
 	})
 }

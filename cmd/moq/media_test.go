@@ -91,7 +91,7 @@ func TestPubStandardInput(t *testing.T) {
 	go func() {
 		_, _ = feed.Write(shortClip[:37659])
 	}()
-	sub := start(t, nil, "sub", url, "--name", "live", "--json")
+	sub := start(t, nil, "sub", url, "--name", "live", "--json", "-o", "-")
 	sub.awaitOutput(&sub.stderr, "joined")
 	if _, err := feed.Write(shortClip[37659:]); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestPublisherComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sub := start(t, nil, "sub", url, "--name", "back", "--json")
+	sub := start(t, nil, "sub", url, "--name", "back", "--json", "-o", "-")
 	for i := range 100 {
 		s, err := film.Next()
 		if err != nil {
@@ -216,6 +216,8 @@ func TestProgressFields(t *testing.T) {
 	}{
 		{progress{}, "bitsPerSecond broadcast bytes event frames framesPerSecond groups name protocol relay rttMillis seconds subscriptions tracks"},
 		{playing{}, "ageP50Millis ageP99Millis bitsPerSecond broadcast bytes event frames groups jitterP50Millis jitterP99Millis joinMillis lost name protocol relay seconds stalls"},
+		{sessionEvent{}, "at error event relay state url"},
+		{groupEvent{}, "at bytes complete event frames group longestGapSeconds track"},
 		{announcedLine{}, "event id kind name path relay time"},
 	} {
 		if got := fields(tt.value); got != tt.want {

@@ -13,6 +13,7 @@ import (
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 )
 
 const (
@@ -26,7 +27,9 @@ const (
 // player writes one broadcast after the other to one output.
 type player struct {
 	// Static after construction.
-	client *client
+	from   origin.Source   // where tracks are to be had
+	lost   <-chan struct{} // closed when there is nothing more to be had
+	events *eventLog
 	out    io.Writer
 	wait   time.Duration // for what is missing
 	limit  time.Duration // of the whole, from the first frame on; 0: none
@@ -99,7 +102,7 @@ func nextCatalog(ctx context.Context, sub *moq.Subscription) (karp.Catalog, erro
 func (p *player) subscribe(s source) (*moq.Subscription, error) {
 	// A track that ended for lack of subscribers just before is asked for again.
 	for try := 0; ; try++ {
-		track, err := p.client.session.Track(s.path)
+		track, err := p.from.Track(s.path)
 		if err != nil {
 			return nil, err
 		}
@@ -198,6 +201,7 @@ func (p *player) play(
 		r := &receiver{sub: sub, track: i, arrivals: arrivals}
 		receivers.Go(func() { r.run(ctx) })
 	}
+	groups := newGroupLog(p.events, sources)
 	buffer := playout.New(len(sources), p.wait, maxBuffered)
 	defer p.stats.finish(buffer)
 	result := hasEnded
@@ -214,6 +218,7 @@ func (p *player) play(
 		wake.Reset(next)
 		select {
 		case a := <-arrivals:
+			groups.note(a)
 			if a.kind == trackEnded && !errors.Is(a.err, moq.ErrEnded) {
 				result = brokeOff
 				p.stats.brokeOff(a.err)
@@ -224,7 +229,7 @@ func (p *player) play(
 		case <-wake.C:
 		case <-newer:
 			return replaced, nil
-		case <-p.client.ended:
+		case <-p.lost:
 			return brokeOff, nil
 		case <-ctx.Done():
 			return brokeOff, context.Cause(ctx)

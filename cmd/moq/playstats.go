@@ -207,6 +207,16 @@ func (s *playStats) status(show *screen.Screen, now time.Time) string {
 	return strings.Join(parts, "   ")
 }
 
+// counted is the part of the status that holds while nothing comes.
+func (s *playStats) counted() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frames == 0 {
+		return ""
+	}
+	return fmt.Sprintf("   %s, %d lost", screen.Count(s.before[0]+s.groups, "group"), s.before[1]+s.missing)
+}
+
 func (s *playStats) hasJoined() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

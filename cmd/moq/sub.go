@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/follow"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
-	"github.com/moqrelay/moqrelay/relay/origin"
 )
 
 // sub is the command that plays.
@@ -28,6 +28,7 @@ type sub struct {
 	duration time.Duration
 	wait     time.Duration
 	json     bool
+	events   bool // standard output is for events, not for media
 }
 
 func newSub(env *environment) *cobra.Command {
@@ -45,11 +46,18 @@ publisher's clock; "jitter" is how much later than the earliest; "stalls" is how
 often nothing came for half a second.
 
 With --track the frames of that one track are written as they were published, one
-after the other, with nothing in between.`,
+after the other, with nothing in between.
+
+If the relay leaves, another one is dialled at the same URL and the media go on
+from there; if it is lost, until one answers. With --json and without --output,
+standard output tells of that, and of every group that comes, instead of media.`,
 		Example: `  moq sub http://localhost:4443 --name demo/clip -o - | ffplay -
   moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s`,
 		Args: wantArgs(1, "the URL of a relay"),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.events = s.json && !cmd.Flags().Changed("output")
+			return s.run(cmd.Context(), args[0])
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&s.name, "name", "", "play what is published as `NAME`, parts separated by /")
@@ -59,6 +67,7 @@ after the other, with nothing in between.`,
 	fs.DurationVar(&s.wait, "jitter", 500*time.Millisecond, "wait at most this long for what is missing")
 	fs.BoolVar(&s.json, "json", false, "show progress as JSON, an object per line")
 	s.register(fs)
+	s.registerFollow(fs)
 	return cmd
 }
 
@@ -86,6 +95,9 @@ func (s *sub) run(ctx context.Context, url string) error {
 
 // open opens the output.
 func (s *sub) open() (io.WriteCloser, error) {
+	if s.events {
+		return nopCloser{io.Discard}, nil
+	}
 	if s.output != "-" {
 		f, err := os.Create(s.output)
 		if err != nil {
@@ -105,21 +117,30 @@ func (nopCloser) Close() error { return nil }
 
 // subscribe connects and plays broadcast after broadcast of the name.
 func (s *sub) subscribe(ctx context.Context, url string, name moq.Path, out io.Writer) error {
-	c, err := s.connect(ctx, url, origin.NewTable(), name)
+	v := &viewing{sub: s, show: s.screen(), finder: newFinder(name, s.track)}
+	switch {
+	case s.events:
+		v.events = newEventLog(s.stdout)
+	case s.json:
+		v.events = newEventLog(s.stderr)
+	}
+	var err error
+	var hangUp func()
+	began := time.Now()
+	v.line, hangUp, err = s.follow(ctx, url, true, name, func(e follow.Event) { tellOf(e, url, v.events, v.show) })
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	v := &viewing{
-		sub: s, client: c, show: s.screen(),
-		finder: newFinder(name, s.track),
-		stats:  newPlayStats(time.Since(c.opened)),
+	defer hangUp()
+	v.stats = newPlayStats(time.Since(began))
+	v.player = &player{
+		from: v.line.follower, lost: v.line.done, events: v.events,
+		out: out, wait: s.wait, limit: s.duration, stats: v.stats,
 	}
-	v.player = &player{client: c, out: out, wait: s.wait, limit: s.duration, stats: v.stats}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	finding, shown := make(chan struct{}), make(chan struct{})
-	go func() { defer close(finding); v.finder.run(ctx, c.in) }()
+	go func() { defer close(finding); v.finder.run(ctx, v.line.follower.Announced()) }()
 	showing, hide := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { defer close(shown); v.run(showing) }()
 	err = v.watch(ctx)
@@ -133,7 +154,8 @@ func (s *sub) subscribe(ctx context.Context, url string, name moq.Path, out io.W
 // viewing is one run of sub.
 type viewing struct {
 	*sub
-	client *client
+	line   *line
+	events *eventLog
 	show   *screen.Screen
 	finder *finder
 	player *player
@@ -157,9 +179,9 @@ func (v *viewing) watch(ctx context.Context) error {
 		case errors.Is(err, errOtherMedia):
 			return failed(fmt.Errorf("%q: %w", v.finder.name, err), "start again to play these")
 		case err != nil:
-			return failed(err, "\"moq announced %s\" lists what there is", v.client.endpoint.url)
-		case isClosed(v.client.ended):
-			return v.client.lostFailure()
+			return failed(err, "\"moq announced %s\" lists what there is", v.line.url)
+		case isClosed(v.line.done):
+			return v.line.lostFailure()
 		case result == limited:
 			return nil
 		case result == hasEnded:
@@ -167,9 +189,8 @@ func (v *viewing) watch(ctx context.Context) error {
 				return nil
 			}
 		case result == brokeOff:
-			v.show.Note("%q broke off, waiting for it to come back", v.finder.name)
-			if err := v.awaitNewer(ctx, path); err != nil {
-				return err
+			if _, later, _ := v.finder.newer(path); !later {
+				return v.brokenOff()
 			}
 		}
 	}
@@ -191,21 +212,17 @@ func (v *viewing) find(ctx context.Context) (moq.Path, error) {
 		if v.track != "" {
 			what = fmt.Sprintf("subscribe %q of %q", v.track, v.finder.name)
 		}
-		return failed(fmt.Errorf("%s: not announced at %s within %v", what, v.client.peer(), v.timeout),
-			"\"moq announced %s\" lists what is", v.client.endpoint.url)
+		return failed(fmt.Errorf("%s: not announced at %s within %v", what, v.line.peer(), v.timeout),
+			"\"moq announced %s\" lists what is", v.line.url)
 	})
 }
 
-// awaitNewer waits for a later broadcast than the one that broke off.
-func (v *viewing) awaitNewer(ctx context.Context, path moq.Path) error {
-	newer := func() (moq.Path, bool, <-chan struct{}) { return v.finder.newer(path) }
-	_, err := v.await(ctx, newer, func() error {
-		v.stats.mu.Lock()
-		defer v.stats.mu.Unlock()
-		return failed(fmt.Errorf("%q broke off and did not come back within %v: %w", v.finder.name, v.timeout, v.stats.failure),
-			"what came before is in the output; is the publisher running?")
-	})
-	return err
+// brokenOff is the failure of a broadcast that did not come back.
+func (v *viewing) brokenOff() error {
+	v.stats.mu.Lock()
+	defer v.stats.mu.Unlock()
+	return failed(fmt.Errorf("%q broke off and did not come back within %v: %w", v.finder.name, v.timeout, v.stats.failure),
+		"what came before is in the output; is the publisher running?")
 }
 
 func (v *viewing) await(
@@ -222,8 +239,8 @@ func (v *viewing) await(
 		case <-changed:
 		case <-timer.C:
 			return moq.Path{}, late()
-		case <-v.client.ended:
-			return moq.Path{}, v.client.lostFailure()
+		case <-v.line.done:
+			return moq.Path{}, v.line.lostFailure()
 		case <-ctx.Done():
 			if v.player.first.IsZero() {
 				return moq.Path{}, errInterrupted
@@ -292,13 +309,17 @@ func (v *viewing) run(ctx context.Context) {
 		if p.Frames == 0 && ctx.Err() != nil {
 			return "" // nothing has come, and why is said elsewhere
 		}
-		if p.Frames == 0 {
+		lost, isLost := v.line.lostFor(now)
+		if p.Frames == 0 && !isLost {
 			return fmt.Sprintf("waiting for %s", v.finder.name)
+		}
+		if isLost && ctx.Err() == nil {
+			return v.show.Bad("reconnecting") + " " + screen.Elapsed(lost) + v.stats.counted()
 		}
 		if !told {
 			told = true
-			v.show.Note("%s < %s   %s   joined in %s", v.show.Strong(v.finder.name.String()), v.client.peer(),
-				v.client.endpoint.carrier(), screen.Millis(time.Duration(p.JoinMillis*float64(time.Millisecond))))
+			v.show.Note("%s < %s   %s   joined in %s", v.show.Strong(v.finder.name.String()), v.line.peer(),
+				v.line.carrier(), screen.Millis(time.Duration(p.JoinMillis*float64(time.Millisecond))))
 		}
 		return v.stats.status(v.show, now)
 	})
@@ -310,7 +331,7 @@ func (v *viewing) report(ctx context.Context) {
 	event := "joined"
 	write := func(event string) {
 		p := v.stats.snapshot(event, time.Now())
-		p.Name, p.Relay, p.Protocol = v.finder.name.String(), v.client.peer(), v.client.endpoint.carrier()
+		p.Name, p.Relay, p.Protocol = v.finder.name.String(), v.line.peer(), v.line.carrier()
 		_ = encoder.Encode(p) // nobody is left to tell
 	}
 	ticker := time.NewTicker(time.Second)

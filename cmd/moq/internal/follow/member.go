@@ -1,0 +1,216 @@
+package follow
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+)
+
+const (
+	// minPace and maxPace bound the time between two dials.
+	minPace = 50 * time.Millisecond
+	maxPace = 2 * time.Second
+	// headStart is how long a dial is given before the next one begins beside it:
+	// of several relays behind one address, one that is dead does not answer.
+	headStart = 400 * time.Millisecond
+	// maxDials is how many dials run beside each other.
+	maxDials = 4
+	// minProbation is how long, at least, a relay is listened to before it takes
+	// the place of one that is still there: it may be leaving as well.
+	minProbation = 50 * time.Millisecond
+	// minRetirement is how long, at least, a relay that leaves is kept after
+	// another one has taken its place: others have to learn of that one first.
+	minRetirement = time.Second
+	// retirePoll is how often a relay that leaves is looked at.
+	retirePoll = 50 * time.Millisecond
+)
+
+// member is a relay that is or was the current one.
+type member struct {
+	// Static after construction.
+	relay Relay
+	since time.Time
+
+	// Guarded by Follower.mu.
+	live  map[moq.Path]uint64 // what it announces, with the number of the announcement
+	count uint64              // of announcements
+}
+
+// announcement returns the number of the announcement by which a relay announces
+// a path now, 0 for none. Another number is another way to the publisher, or
+// another publisher.
+func (f *Follower) announcement(m *member, path moq.Path) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return m.live[path]
+}
+
+// mirror puts what a relay announces into the common table, until its session
+// has ended.
+func (f *Follower) mirror(ctx context.Context, m *member) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.wg.Go(func() {
+		defer cancel()
+		select {
+		case <-m.relay.Ended():
+		case <-ctx.Done():
+		}
+	})
+	standing := make(map[moq.Path]*origin.Registration)
+	defer func() {
+		for _, registration := range standing {
+			registration.Withdraw()
+		}
+	}()
+	w := m.relay.Announced().Watch(moq.Path{}, nil)
+	defer w.Close()
+	for {
+		e, err := w.Next(ctx)
+		if err != nil {
+			return
+		}
+		path := e.Announcement.Path
+		switch e.Type {
+		case origin.Active:
+			a := e.Announcement
+			a.Source = f
+			if registration, err := f.announced.Announce(a); err == nil {
+				standing[path] = registration
+			}
+			f.note(m, path, true)
+		case origin.Ended:
+			if registration, ok := standing[path]; ok {
+				registration.Withdraw()
+				delete(standing, path)
+			}
+			f.note(m, path, false)
+		case origin.Live: // nobody waits for it
+		}
+	}
+}
+
+// note takes an announcement and wakes the track that it is of.
+func (f *Follower) note(m *member, path moq.Path, active bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if active {
+		m.count++
+		m.live[path] = m.count
+	} else {
+		delete(m.live, path)
+	}
+	if t, ok := f.tracks[path]; ok {
+		t.wake()
+	}
+}
+
+// reach dials until a relay answers, nil if ctx ends before. While the old one
+// is there, the new one has to stay.
+func (f *Follower) reach(ctx context.Context, lost <-chan struct{}) Relay {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan Relay) // nil for a dial that failed
+	running, pace, alone := 0, minPace, lost
+	next := time.NewTimer(jitter(minPace))
+	defer next.Stop()
+	for {
+		select {
+		case <-next.C:
+			if running < maxDials {
+				running++
+				f.wg.Go(func() { f.attempt(ctx, lost, results) })
+			}
+			next.Reset(max(headStart, pace))
+		case r := <-results:
+			if r != nil {
+				return r
+			}
+			running--
+			next.Reset(jitter(pace))
+			pace = min(2*pace, maxPace)
+		case <-alone: // now it is urgent
+			alone, pace = nil, minPace
+			next.Reset(jitter(pace))
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// jitter returns a time between half of d and one and a half.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// attempt is one dial. Nobody takes its result if ctx is done before.
+func (f *Follower) attempt(ctx context.Context, lost <-chan struct{}, results chan<- Relay) {
+	began := time.Now()
+	r, err := f.config.Dial(ctx)
+	if err != nil {
+		r = nil
+	} else if !stays(ctx, r, lost, max(minProbation, time.Since(began))) {
+		r.Close()
+		r = nil
+	}
+	select {
+	case results <- r:
+	case <-ctx.Done():
+		if r != nil {
+			r.Close()
+		}
+	}
+}
+
+// stays reports whether a relay is not about to leave itself, which it says as
+// soon as its session is ready. If there is no other one, it is taken as it is.
+func stays(ctx context.Context, r Relay, lost <-chan struct{}, probation time.Duration) bool {
+	timer := time.NewTimer(probation)
+	defer timer.Stop()
+	select {
+	case <-r.GoingAway():
+		return isClosed(lost)
+	case <-r.Ended():
+		return false
+	case <-lost:
+		return true
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return true
+	}
+}
+
+// retire closes a relay that leaves once nobody needs it any more: no track has a
+// subscription there, and it has none of ours.
+func (f *Follower) retire(ctx context.Context, m *member) {
+	defer m.relay.Close()
+	poll := time.NewTicker(retirePoll)
+	defer poll.Stop()
+	earliest := time.Now().Add(minRetirement)
+	for {
+		select {
+		case now := <-poll.C:
+			if now.After(earliest) && m.relay.Subscriptions() == 0 && !f.feeds(m) {
+				return
+			}
+		case <-m.relay.Ended():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// feeds tells whether a track has a subscription at a relay.
+func (f *Follower) feeds(m *member) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.tracks {
+		if t.isFedBy(m) {
+			return true
+		}
+	}
+	return false
+}
