@@ -23,7 +23,7 @@ type broadcast struct {
 	name    moq.Path
 	path    moq.Path
 	catalog karp.Catalog
-	client  *client
+	line    *line
 	tracks  map[moq.Path]*moq.Track
 	outputs map[uint32]*output // by number in the MP4
 	main    *output            // the one whose groups are shown
@@ -38,6 +38,10 @@ type broadcast struct {
 	rate   *rate
 }
 
+// retention is how long groups are kept for relays that ask for those that they
+// missed, while the one before was lost.
+const retention = 5 * time.Second
+
 // output is a media track being published. Owned by the player, but for groups.
 type output struct {
 	track     *moq.Track
@@ -47,7 +51,7 @@ type output struct {
 }
 
 // newBroadcast returns a broadcast with these tracks that starts now.
-func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client, now time.Time) (*broadcast, error) {
+func newBroadcast(name moq.Path, tracks []fmp4.Track, l *line, now time.Time) (*broadcast, error) {
 	media, err := karp.FromMP4(tracks)
 	if err != nil {
 		return nil, err
@@ -56,7 +60,7 @@ func newBroadcast(name moq.Path, tracks []fmp4.Track, c *client, now time.Time) 
 		return nil, errors.New("it has neither video nor audio")
 	}
 	b := &broadcast{
-		name: name, path: karp.Broadcast(name, now), client: c,
+		name: name, path: karp.Broadcast(name, now), line: l,
 		catalog: karp.Catalog{Tracks: media},
 		tracks:  make(map[moq.Path]*moq.Track),
 		outputs: make(map[uint32]*output),
@@ -78,7 +82,7 @@ func (b *broadcast) newTrack(name string, priority moq.Priority) *moq.Track {
 	path := b.path.Append(name)
 	t := moq.NewTrack(moq.TrackConfig{
 		Path: path, Info: moq.Info{Priority: priority},
-		Budget: b.client.budget, Limits: trackLimits(),
+		Budget: b.line.budget, Limits: trackLimits(), Retention: retention,
 	})
 	t.SetInfo(moq.Info{Priority: priority})
 	b.tracks[path] = t
@@ -119,7 +123,7 @@ func (b *broadcast) begin(s reel.Sample, start time.Time) error {
 		names = append(names, t.Name)
 	}
 	for _, name := range names {
-		_, err := b.client.out.Announce(origin.Announcement{
+		_, err := b.line.out.Announce(origin.Announcement{
 			Path: b.path.Append(name), Kind: origin.Track, Class: origin.Local, Source: b,
 		})
 		if err != nil {
@@ -140,7 +144,7 @@ func (b *broadcast) wait(ctx context.Context, at time.Duration) error {
 	select {
 	case <-timer.C:
 		return nil
-	case <-b.client.ended:
+	case <-b.line.done:
 		return errSessionEnded
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -198,7 +202,7 @@ func (b *broadcast) finish(ctx context.Context) error {
 		t.End(moq.ErrEnded)
 		tracks = append(tracks, t)
 	}
-	return b.client.deliver(ctx, tracks, b.name)
+	return b.line.deliver(ctx, tracks, b.name)
 }
 
 // subscribers is how many subscriptions the tracks have, the catalog's aside.
@@ -234,11 +238,11 @@ func (b *broadcast) snapshot(event string) progress {
 	bits, frames := b.rate.per(now, b.bytes.Load(), b.frames.Load())
 	p := progress{
 		Event: event, Name: b.name.String(), Broadcast: b.path.String(),
-		Relay: b.client.peer(), Protocol: b.client.endpoint.carrier(), Tracks: b.describe(),
+		Relay: b.line.peer(), Protocol: b.line.carrier(), Tracks: b.describe(),
 		BitsPerSecond: 8 * bits, FramesPerSec: frames,
 		Frames: b.frames.Load(), Groups: b.main.groups.Load(), Bytes: b.bytes.Load(),
 		Subscriptions: b.subscribers(),
-		RTTMillis:     float64(b.client.conn.Stats().SmoothedRTT) / float64(time.Millisecond),
+		RTTMillis:     float64(b.line.current().conn.Stats().SmoothedRTT) / float64(time.Millisecond),
 	}
 	if start := b.start.Load(); start != 0 {
 		p.Seconds = now.Sub(time.Unix(0, start)).Seconds()
@@ -256,8 +260,12 @@ func (b *broadcast) status(show *screen.Screen) string {
 	if p.Subscriptions > 0 {
 		subscribed = "yes"
 	}
+	state := show.Good("live") + " " + screen.Elapsed(time.Duration(p.Seconds*float64(time.Second)))
+	if lost, isLost := b.line.lostFor(time.Now()); isLost {
+		state = show.Bad("reconnecting") + " " + screen.Elapsed(lost)
+	}
 	return strings.Join([]string{
-		show.Good("live") + " " + screen.Elapsed(time.Duration(p.Seconds*float64(time.Second))),
+		state,
 		screen.Rate(p.BitsPerSecond),
 		fmt.Sprintf("%.0f fps", p.FramesPerSec),
 		screen.Count(int(p.Groups), "group"),

@@ -117,6 +117,15 @@ func (c *client) close() {
 func (c *client) deliver(ctx context.Context, tracks []*moq.Track, name moq.Path) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
+	if err := awaitDelivery(ctx, tracks, name, c.ended, c.lostFailure); err != nil {
+		return err
+	}
+	c.drain(ctx)
+	return nil
+}
+
+// awaitDelivery returns when tracks that have ended have no subscriber any more.
+func awaitDelivery(ctx context.Context, tracks []*moq.Track, name moq.Path, ended <-chan struct{}, lost func() error) error {
 	for _, t := range tracks {
 		for {
 			demand, changed := t.Demand()
@@ -126,15 +135,14 @@ func (c *client) deliver(ctx context.Context, tracks []*moq.Track, name moq.Path
 			select {
 			case <-changed:
 				continue
-			case <-c.ended:
-				return c.lostFailure()
+			case <-ended:
+				return lost()
 			case <-ctx.Done():
 			}
 			return failed(fmt.Errorf("the relay did not take the end of %q within %v", name, drainTimeout),
 				"is the way to it slower than the media?")
 		}
 	}
-	c.drain(ctx)
 	return nil
 }
 

@@ -31,8 +31,15 @@ func (c *client) Err() error { return c.lost() }
 // Subscriptions counts those of the relay.
 func (c *client) Subscriptions() int { return c.session.Stats().Subscriptions }
 
-// Close ends the session.
-func (c *client) Close() { c.close() }
+// Close ends the session, after what it announces has been withdrawn.
+func (c *client) Close() {
+	if c.out.Len() > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		c.drain(ctx)
+	}
+	c.close()
+}
 
 var _ follow.Relay = (*client)(nil)
 
@@ -128,6 +135,28 @@ func (l *line) carrier() string { return l.current().endpoint.carrier() }
 
 // lostFailure is the failure of a command whose line has ended.
 func (l *line) lostFailure() error { return l.current().lostFailure() }
+
+// deliver returns when the subscribers of tracks that have ended have what there
+// is of them. A relay that is lost is waited for.
+func (l *line) deliver(ctx context.Context, tracks []*moq.Track, name moq.Path) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	poll := time.NewTicker(settleTime)
+	defer poll.Stop()
+	for isLost := true; isLost; {
+		if _, isLost = l.lostFor(time.Now()); !isLost {
+			break
+		}
+		select {
+		case <-poll.C:
+		case <-l.done:
+			return l.lostFailure()
+		case <-ctx.Done():
+			return l.lostFailure()
+		}
+	}
+	return awaitDelivery(ctx, tracks, name, l.done, l.lostFailure)
+}
 
 // tellOf shows what became of a relay, to people or, as JSON, to scripts.
 func tellOf(e follow.Event, url string, events *eventLog, show *screen.Screen) {

@@ -146,10 +146,12 @@ func TestPublisherComesBack(t *testing.T) {
 	url := "http://" + startRelay(t)
 	flags := dialFlags{timeout: 10 * time.Second}
 	name := moq.NewPath("back")
-	c, err := flags.connect(context.Background(), url, nil, moq.Path{})
+	flags.noReconnect = true
+	line, hangUp, err := flags.follow(context.Background(), url, false, moq.Path{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer hangUp()
 	film, err := reel.Open(reel.Config{
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(clip.MP4)), nil },
 		Sort: true,
@@ -157,7 +159,7 @@ func TestPublisherComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := newBroadcast(name, film.Tracks(), c, time.Unix(1, 0))
+	first, err := newBroadcast(name, film.Tracks(), line, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +177,8 @@ func TestPublisherComesBack(t *testing.T) {
 		}
 	}
 	sub.awaitOutput(&sub.stderr, "joined")
-	c.session.Close(1, "test") // without the end of its tracks
-	<-c.ended
+	line.current().session.Close(1, "test") // without the end of its tracks
+	<-line.done
 	pub := start(t, nil, "pub", url, "--name", "back", exampleFile(t, shortClip))
 	pub.wait(exitDone)
 	sub.wait(exitDone)

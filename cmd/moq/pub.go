@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +15,10 @@ import (
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/clip"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/follow"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/reel"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 )
@@ -40,7 +41,8 @@ func newPub(env *environment) *cobra.Command {
 		Long: `Publish a fragmented MP4 as a live broadcast, until it ends or for ever.
 
 FILE is played in real time; without one it is a sample clip. "-" is standard
-input, which is published as it comes. Other MP4 files become fragmented with
+input, which is published as it comes. If the relay leaves or is lost, the
+broadcast goes on at the next one that answers at the URL. Other MP4 files become fragmented with
   ffmpeg -i FILE -c copy -movflags cmaf+delay_moov+skip_trailer+frag_keyframe -f mp4 NEW`,
 		Example: `  moq pub http://localhost:4443 --name demo/clip --loop
   ffmpeg -re -i in.mp4 -c copy -movflags cmaf+delay_moov+skip_trailer+frag_every_frame -f mp4 - |
@@ -58,6 +60,7 @@ input, which is published as it comes. Other MP4 files become fragmented with
 	fs.BoolVar(&p.loop, "loop", false, "start over at the end, with times that go on rising")
 	fs.BoolVar(&p.json, "json", false, "show progress as JSON, an object per line")
 	p.register(fs)
+	p.registerFollow(fs)
 	return cmd
 }
 
@@ -77,16 +80,21 @@ func (p *pub) run(ctx context.Context, url string) error {
 		return err
 	}
 	defer film.Close()
-	c, err := p.connect(ctx, url, nil, moq.Path{})
+	show := p.screen()
+	var events *eventLog
+	if p.json {
+		events = newEventLog(p.stderr)
+	}
+	l, hangUp, err := p.follow(ctx, url, false, moq.Path{}, func(e follow.Event) { tellOf(e, url, events, show) })
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	b, err := newBroadcast(name, film.Tracks(), c, time.Now())
+	defer hangUp()
+	b, err := newBroadcast(name, film.Tracks(), l, time.Now())
 	if err != nil {
 		return p.fileFailure(err)
 	}
-	return p.publish(ctx, c, b, film)
+	return p.publish(ctx, b, film, show, events)
 }
 
 // open opens what is to be published.
@@ -128,20 +136,19 @@ func (p *pub) fileFailure(err error) error {
 }
 
 // publish plays the film into the broadcast and shows how it goes.
-func (p *pub) publish(ctx context.Context, c *client, b *broadcast, film *reel.Reel) error {
-	show := p.screen()
+func (p *pub) publish(ctx context.Context, b *broadcast, film *reel.Reel, show *screen.Screen, events *eventLog) error {
 	shown, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	if p.json {
-		go func() { defer close(done); b.report(shown, p.stderr) }()
+		go func() { defer close(done); b.report(shown, events) }()
 	} else {
-		show.Note("%s > %s   %s   %s", show.Strong(b.name.String()), c.peer(), c.endpoint.carrier(), b.describe())
+		show.Note("%s > %s   %s   %s", show.Strong(b.name.String()), b.line.peer(), b.line.carrier(), b.describe())
 		go func() { defer close(done); show.Run(shown, func() string { return b.status(show) }) }()
 	}
-	err := p.play(ctx, c, b, film)
+	err := p.play(ctx, b, film)
 	switch {
 	case errors.Is(err, errSessionEnded):
-		err = c.lostFailure()
+		err = b.line.lostFailure()
 	case err == nil, errors.Is(err, context.Canceled):
 		err = b.finish(ctx)
 	default:
@@ -155,11 +162,11 @@ func (p *pub) publish(ctx context.Context, c *client, b *broadcast, film *reel.R
 var errSessionEnded = errors.New("session ended")
 
 // play publishes sample by sample, each when it is due.
-func (p *pub) play(ctx context.Context, c *client, b *broadcast, film *reel.Reel) error {
+func (p *pub) play(ctx context.Context, b *broadcast, film *reel.Reel) error {
 	next := film.Next
 	if p.file == "-" {
 		var stop func()
-		next, stop = interruptible(ctx, c, film.Next)
+		next, stop = interruptible(ctx, b.line, film.Next)
 		defer stop()
 	}
 	for {
@@ -200,7 +207,7 @@ const leadTime = 500 * time.Millisecond
 
 // interruptible lets ctx and the end of the session interrupt reads of standard
 // input. The read itself goes on until the input or the process ends.
-func interruptible(ctx context.Context, c *client, next func() (reel.Sample, error)) (_ func() (reel.Sample, error), stop func()) {
+func interruptible(ctx context.Context, l *line, next func() (reel.Sample, error)) (_ func() (reel.Sample, error), stop func()) {
 	type read struct {
 		sample reel.Sample
 		err    error
@@ -223,7 +230,7 @@ func interruptible(ctx context.Context, c *client, next func() (reel.Sample, err
 		select {
 		case r := <-reads:
 			return r.sample, r.err
-		case <-c.ended:
+		case <-l.done:
 			return reel.Sample{}, errSessionEnded
 		case <-ctx.Done():
 			return reel.Sample{}, context.Cause(ctx)
@@ -232,17 +239,16 @@ func interruptible(ctx context.Context, c *client, next func() (reel.Sample, err
 }
 
 // report writes the progress as JSON, every second and at the end.
-func (b *broadcast) report(ctx context.Context, w io.Writer) {
-	encoder := json.NewEncoder(w)
+func (b *broadcast) report(ctx context.Context, events *eventLog) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	_ = encoder.Encode(b.snapshot("published")) // nobody is left to tell
+	events.write(b.snapshot("published"))
 	for {
 		select {
 		case <-ticker.C:
-			_ = encoder.Encode(b.snapshot("progress"))
+			events.write(b.snapshot("progress"))
 		case <-ctx.Done():
-			_ = encoder.Encode(b.snapshot("ended"))
+			events.write(b.snapshot("ended"))
 			return
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -117,12 +116,12 @@ func (nopCloser) Close() error { return nil }
 
 // subscribe connects and plays broadcast after broadcast of the name.
 func (s *sub) subscribe(ctx context.Context, url string, name moq.Path, out io.Writer) error {
-	v := &viewing{sub: s, show: s.screen(), finder: newFinder(name, s.track)}
+	v := &viewing{sub: s, show: s.screen(), finder: newFinder(name, s.track), progress: newEventLog(s.stderr)}
 	switch {
 	case s.events:
 		v.events = newEventLog(s.stdout)
 	case s.json:
-		v.events = newEventLog(s.stderr)
+		v.events = v.progress
 	}
 	var err error
 	var hangUp func()
@@ -154,12 +153,13 @@ func (s *sub) subscribe(ctx context.Context, url string, name moq.Path, out io.W
 // viewing is one run of sub.
 type viewing struct {
 	*sub
-	line   *line
-	events *eventLog
-	show   *screen.Screen
-	finder *finder
-	player *player
-	stats  *playStats
+	line     *line
+	events   *eventLog // of sessions and groups; nil without --json
+	progress *eventLog
+	show     *screen.Screen
+	finder   *finder
+	player   *player
+	stats    *playStats
 }
 
 // watch plays until the broadcast has ended, the time is over or ctx is done.
@@ -327,12 +327,11 @@ func (v *viewing) run(ctx context.Context) {
 
 // report writes the progress as JSON, every second and at the end.
 func (v *viewing) report(ctx context.Context) {
-	encoder := json.NewEncoder(v.stderr)
 	event := "joined"
 	write := func(event string) {
 		p := v.stats.snapshot(event, time.Now())
 		p.Name, p.Relay, p.Protocol = v.finder.name.String(), v.line.peer(), v.line.carrier()
-		_ = encoder.Encode(p) // nobody is left to tell
+		v.progress.write(p)
 	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
