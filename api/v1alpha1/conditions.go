@@ -83,6 +83,15 @@ const (
 	// ReasonLoadBalancerPending: ExposureReady is False, a load balancer has no
 	// address yet.
 	ReasonLoadBalancerPending = "LoadBalancerPending"
+	// ReasonMixedProtocolRefused: ExposureReady is False, the provider of the
+	// load balancer does not take UDP and TCP in one.
+	ReasonMixedProtocolRefused = "MixedProtocolRefused"
+	// ReasonHostPortConflict: ExposureReady is False, a pod finds no machine
+	// whose port is free.
+	ReasonHostPortConflict = "HostPortConflict"
+	// ReasonPodsRefused: ExposureReady is False, no pod may use ports of its
+	// machine in this namespace.
+	ReasonPodsRefused = "PodsRefused"
 	// ReasonNodePortPending: ExposureReady is False, a Service has no node port
 	// yet.
 	ReasonNodePortPending = "NodePortPending"

@@ -7,27 +7,86 @@ import (
 
 // ExposureMode is how a set of relays is reached.
 //
-// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
+// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer;LoadBalancerPerPod;HostPort;HostNetwork
 type ExposureMode string
 
-// The modes of exposure.
+// The modes of exposure. In the last three each relay has an address of its
+// own.
 const (
-	ExposureClusterIP    ExposureMode = "ClusterIP"
-	ExposureNodePort     ExposureMode = "NodePort"
-	ExposureLoadBalancer ExposureMode = "LoadBalancer"
+	ExposureClusterIP          ExposureMode = "ClusterIP"
+	ExposureNodePort           ExposureMode = "NodePort"
+	ExposureLoadBalancer       ExposureMode = "LoadBalancer"
+	ExposureLoadBalancerPerPod ExposureMode = "LoadBalancerPerPod"
+	ExposureHostPort           ExposureMode = "HostPort"
+	ExposureHostNetwork        ExposureMode = "HostNetwork"
 )
 
-// Exposure says where a set of relays is reached: one Service with UDP and TCP
-// on the port of the cluster.
+// IsLoadBalancer reports whether the provider's load balancers lead to relays.
+func (m ExposureMode) IsLoadBalancer() bool {
+	return m == ExposureLoadBalancer || m == ExposureLoadBalancerPerPod
+}
+
+// IsHost reports whether relays are reached at the addresses of their machines.
+func (m ExposureMode) IsHost() bool { return m == ExposureHostPort || m == ExposureHostNetwork }
+
+// IsPerPod reports whether each relay has an address of its own.
+func (m ExposureMode) IsPerPod() bool { return m == ExposureLoadBalancerPerPod || m.IsHost() }
+
+// ProtocolSharing says whether UDP and TCP share a load balancer.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerClass) || self.mode == 'LoadBalancer'",message="loadBalancerClass: does nothing in this mode: set mode to LoadBalancer, or drop it"
-// +kubebuilder:validation:XValidation:rule="!has(self.sourceRanges) || self.mode == 'LoadBalancer'",message="sourceRanges: does nothing in this mode: set mode to LoadBalancer, or drop it"
+// +kubebuilder:validation:Enum=Mixed;Separate
+type ProtocolSharing string
+
+// The ways to share.
+const (
+	ProtocolsMixed    ProtocolSharing = "Mixed"
+	ProtocolsSeparate ProtocolSharing = "Separate"
+)
+
+// NodeNaming is the name under which nodes dial each other.
+//
+// +kubebuilder:validation:Enum=InCluster;PodHostname
+type NodeNaming string
+
+// The ways to name nodes.
+const (
+	NodesInCluster     NodeNaming = "InCluster"
+	NodesByPodHostname NodeNaming = "PodHostname"
+)
+
+// Exposure says where a set of relays is reached, by UDP and by TCP of the same
+// number.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerClass) || self.mode in ['LoadBalancer', 'LoadBalancerPerPod']",message="loadBalancerClass: does nothing in this mode: set mode to LoadBalancer or LoadBalancerPerPod, or drop it"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceRanges) || self.mode in ['LoadBalancer', 'LoadBalancerPerPod']",message="sourceRanges: does nothing in this mode: set mode to LoadBalancer or LoadBalancerPerPod, or drop it"
+// +kubebuilder:validation:XValidation:rule="!has(self.protocolSharing) || self.mode in ['LoadBalancer', 'LoadBalancerPerPod']",message="protocolSharing: does nothing in this mode: set mode to LoadBalancer or LoadBalancerPerPod, or drop it"
+// +kubebuilder:validation:XValidation:rule="has(self.hostPort) || !(self.mode in ['HostPort', 'HostNetwork'])",message="hostPort: missing in this mode: set the port of the machines on which the relays are reached, such as 4443"
+// +kubebuilder:validation:XValidation:rule="!has(self.hostPort) || self.mode in ['HostPort', 'HostNetwork']",message="hostPort: does nothing in this mode: set mode to HostPort or HostNetwork, or drop it"
+// +kubebuilder:validation:XValidation:rule="!has(self.hostPort) || self.mode != 'HostNetwork' || self.hostPort >= 1024",message="hostPort: below 1024, which a relay may not listen on in the network of its machine: set 1024 or more, or set mode to HostPort"
+// +kubebuilder:validation:XValidation:rule="!has(self.podHostname) || self.mode in ['LoadBalancerPerPod', 'HostPort', 'HostNetwork']",message="podHostname: in this mode a pod has no address of its own: set mode to LoadBalancerPerPod, HostPort or HostNetwork, or drop it"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodeName) || self.nodeName != 'PodHostname' || has(self.podHostname)",message="nodeName: PodHostname without podHostname: set podHostname, such as {pod}.eu.example.com, or drop nodeName"
 type Exposure struct {
-	// Mode of the Service: ClusterIP inside Kubernetes only, NodePort on every
-	// machine, LoadBalancer at an address of the provider.
+	// Mode is ClusterIP for inside Kubernetes only, NodePort for a port of every
+	// machine, LoadBalancer for an address of the provider, LoadBalancerPerPod
+	// for one for each relay, HostPort for a port of each relay's machine, and
+	// HostNetwork for a relay in the network of its machine. The last two are
+	// refused where the namespace enforces the Pod Security Standards baseline
+	// or restricted; in the last one no NetworkPolicy protects the relay, so its
+	// private port is for its machine only.
 	// +optional
 	// +kubebuilder:default=ClusterIP
 	Mode ExposureMode `json:"mode,omitempty"`
+	// HostPort is the port of the machines in the modes HostPort and
+	// HostNetwork, UDP and TCP.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	HostPort int32 `json:"hostPort,omitempty"`
+	// ProtocolSharing is Mixed for a load balancer that takes UDP and TCP, or
+	// Separate for one of each, where the provider cannot mix. Left out, it is
+	// Mixed.
+	// +optional
+	ProtocolSharing ProtocolSharing `json:"protocolSharing,omitempty"`
 	// Hostnames under which users reach the set. They stand in the certificate
 	// that the operator makes, and in the Service's annotation for external-dns.
 	// +optional
@@ -36,8 +95,24 @@ type Exposure struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.all(h, h.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",message="hostnames: want lower-case host names without scheme or port, such as eu.example.com"
 	Hostnames []string `json:"hostnames,omitempty"`
-	// Annotations of the Service, for what the provider of the load balancer
-	// wants to be told.
+	// PodHostname is the name of each relay where each has an address of its
+	// own, such as {pod}.eu.example.com, in which {pod} becomes the name of the
+	// pod. The names stand in certificates as *.eu.example.com, and in the
+	// annotations for external-dns.
+	// +optional
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[{]pod[}]([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$')",message="podHostname: want {pod} and a domain, such as {pod}.eu.example.com"
+	PodHostname string `json:"podHostname,omitempty"`
+	// NodeName is the name under which other nodes dial these: InCluster for one
+	// that resolves inside this Kubernetes only, PodHostname for podHostname,
+	// when nodes stand in several. What nodes dial they prove with the internal
+	// certificate, so that users who want the public one need names from
+	// hostnames. Left out, it is PodHostname where podHostname and
+	// spec.externalRoot are set, else InCluster.
+	// +optional
+	NodeName NodeNaming `json:"nodeName,omitempty"`
+	// Annotations of the Services by which users reach the set, for what the
+	// provider of the load balancer or external-dns wants to be told.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -59,6 +134,11 @@ type Exposure struct {
 	// +kubebuilder:default=Local
 	// +kubebuilder:validation:Enum=Local;Cluster
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy `json:"externalTrafficPolicy,omitempty"`
+	// IPFamilyPolicy is which families of addresses the Services have. Left out,
+	// it is that of the Kubernetes cluster.
+	// +optional
+	// +kubebuilder:validation:Enum=SingleStack;PreferDualStack;RequireDualStack
+	IPFamilyPolicy *corev1.IPFamilyPolicy `json:"ipFamilyPolicy,omitempty"`
 	// SessionAffinity is ClientIP to lead a client whose port has changed back
 	// to its relay, or None where many clients share an address.
 	// +optional

@@ -137,6 +137,7 @@ type Region struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="name: use lower-case letters, digits and dashes, a letter first and no dash last, such as eu or us-east"
 	// +kubebuilder:validation:XValidation:rule="self != 'root'",message="name: root is taken by spec.root: choose another name"
 	// +kubebuilder:validation:XValidation:rule="!self.endsWith('-nodes')",message="name: names that end in -nodes are taken by the Services of nodes: choose another name"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(-tcp|-pod-[0-9]+)$')",message="name: names that end in -tcp, or in -pod- and a number, are taken by the Services of load balancers: choose another name"
 	Name string `json:"name"`
 	// Replicas of the region, 1 without autoscaling. 0 parks it: nothing runs,
 	// its name and certificate stay.

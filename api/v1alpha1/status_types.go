@@ -60,10 +60,11 @@ type SetStatus struct {
 	// Revision is the newest revision of the set's pods.
 	// +optional
 	Revision string `json:"revision,omitempty"`
-	// Endpoints are where users reach the set.
+	// Endpoints are where users reach the set: all of it first, and then its
+	// pods, the first 100, where each has an address of its own.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=100
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 }
 
@@ -93,6 +94,9 @@ type Endpoint struct {
 	// Host is a name or an address.
 	// +required
 	Host string `json:"host"`
+	// Pod that is reached there; empty for any of the set.
+	// +optional
+	Pod string `json:"pod,omitempty"`
 	// UDP is the port of media.
 	// +optional
 	UDP int32 `json:"udp,omitempty"`

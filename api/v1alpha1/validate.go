@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +17,8 @@ var (
 	durationPattern = regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
 	spacePattern    = regexp.MustCompile(`[[:space:]]`)
 	flagPattern     = regexp.MustCompile(`^--[a-z]`)
+	servicePattern  = regexp.MustCompile(`(-tcp|-pod-[0-9]+)$`)
+	podHostPattern  = regexp.MustCompile(`^[{]pod[}]([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$`)
 	ownFlagPattern  = regexp.MustCompile(`^--(bind|private-bind|tls-cert|tls-key|tls-root|cluster-root|cluster-node|region|drain-timeout)(=|$)`)
 )
 
@@ -96,6 +97,8 @@ func (r *Region) validate(path *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(name, r.Name, "name: use lower-case letters, digits and dashes, a letter first and no dash last, such as eu or us-east"))
 	case r.Name == "root":
 		errs = append(errs, field.Invalid(name, r.Name, "name: root is taken by spec.root: choose another name"))
+	case servicePattern.MatchString(r.Name):
+		errs = append(errs, field.Invalid(name, r.Name, "name: names that end in -tcp, or in -pod- and a number, are taken by the Services of load balancers: choose another name"))
 	case strings.HasSuffix(r.Name, "-nodes"):
 		errs = append(errs, field.Invalid(name, r.Name, "name: names that end in -nodes are taken by the Services of nodes: choose another name"))
 	}
@@ -197,29 +200,6 @@ func (r *SecretRef) validate(path *field.Path) field.ErrorList {
 		return field.ErrorList{field.Required(path.Child("name"), "")}
 	}
 	return maxLength(path.Child("name"), r.Name, 253)
-}
-
-func (e *Exposure) validate(path *field.Path) field.ErrorList {
-	errs := oneOf(path.Child("mode"), e.Mode, ExposureClusterIP, ExposureLoadBalancer, ExposureNodePort)
-	errs = append(errs, oneOf(path.Child("externalTrafficPolicy"), e.ExternalTrafficPolicy, corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)...)
-	errs = append(errs, oneOf(path.Child("sessionAffinity"), e.SessionAffinity, corev1.ServiceAffinityClientIP, corev1.ServiceAffinityNone)...)
-	if e.Mode != ExposureLoadBalancer && e.LoadBalancerClass != nil {
-		errs = append(errs, field.Invalid(path, e.Mode, "loadBalancerClass: does nothing in this mode: set mode to LoadBalancer, or drop it"))
-	}
-	if e.Mode != ExposureLoadBalancer && e.SourceRanges != nil {
-		errs = append(errs, field.Invalid(path, e.Mode, "sourceRanges: does nothing in this mode: set mode to LoadBalancer, or drop it"))
-	}
-	if class := e.LoadBalancerClass; class != nil && *class == "" {
-		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), "", "spec.loadBalancerClass should be at least 1 chars long"))
-	} else if class != nil {
-		errs = append(errs, maxLength(path.Child("loadBalancerClass"), *class, 316)...)
-	}
-	errs = append(errs, atMost(path.Child("annotations"), len(e.Annotations), 64)...)
-	errs = append(errs, validateSet(path.Child("hostnames"), e.Hostnames, 16, 253, hostPattern.MatchString,
-		"hostnames: want lower-case host names without scheme or port, such as eu.example.com")...)
-	isCIDR := func(s string) bool { _, err := netip.ParsePrefix(s); return err == nil }
-	return append(errs, validateSet(path.Child("sourceRanges"), e.SourceRanges, 64, 43, isCIDR,
-		"sourceRanges: want networks such as 192.0.2.0/24 or 2001:db8::/32")...)
 }
 
 func (p *PodSettings) validate(path *field.Path) field.ErrorList {

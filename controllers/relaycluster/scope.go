@@ -29,6 +29,9 @@ type scope struct {
 	// Filled in by phases.
 
 	input resources.Input
+	// refusals are the newest warnings about objects through which a set was to
+	// be reached, by their name.
+	refusals map[string]string
 	// tls is what is wrong with certificates, nil if nothing is; public is that
 	// of users, if it could be read.
 	tls    *problem

@@ -12,7 +12,7 @@ import (
 func Autoscaler(in Input, s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyConfiguration {
 	a := s.Autoscaling
 	rules := behavior(a.Behavior)
-	if in.partition(s) < HeldPartition {
+	if in.Mixed[s.Key()] || in.partition(s) < HeldPartition {
 		rules.ScaleDown.WithSelectPolicy(autoscalingv2.DisabledPolicySelect)
 	}
 	spec := autoscalingv2ac.HorizontalPodAutoscalerSpec().

@@ -2,6 +2,9 @@ package resources
 
 import (
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
@@ -24,6 +27,9 @@ const (
 	appOperator = "moq-operator"
 	appProject  = "moqrelay"
 )
+
+// placeholderPod stands for the name of a pod in its hostname.
+const placeholderPod = "{pod}"
 
 // Names of the relay's container and of what is mounted into it.
 const (
@@ -53,17 +59,59 @@ func (s Set) CertificateName() string { return s.Name() + "-tls" }
 // PodName returns the name of a pod of the set.
 func (s Set) PodName(ordinal int) string { return fmt.Sprintf("%s-%d", s.Name(), ordinal) }
 
-// Host returns how the other nodes dial a pod of the set. The short form
-// resolves whatever the domain of the Kubernetes cluster is.
+// PodServiceName returns the name of the Service that leads to one pod of the
+// set. Names of regions do not end like it.
+func (s Set) PodServiceName(ordinal int) string { return fmt.Sprintf("%s-pod-%d", s.Name(), ordinal) }
+
+// TCPServiceName returns the name of the Service beside the named one that takes
+// TCP where one load balancer cannot take both. Names of regions do not end like
+// it.
+func TCPServiceName(service string) string { return service + "-tcp" }
+
+// Host returns how the other nodes dial a pod of the set. Inside Kubernetes, the
+// short form resolves whatever the domain of the cluster is.
 func (s Set) Host(ordinal int) string { return s.host(s.PodName(ordinal)) }
 
 func (s Set) host(pod string) string {
-	return fmt.Sprintf("%s.%s.%s.svc:%d", pod, s.NodesName(), s.Cluster.Namespace, PortRelay)
+	if s.nodesByPodHostname() {
+		return net.JoinHostPort(s.podHostname(pod), strconv.Itoa(int(s.UserPort())))
+	}
+	return fmt.Sprintf("%s.%s.%s.svc:%d", pod, s.NodesName(), s.Cluster.Namespace, s.relayPort())
+}
+
+// PodHostname returns the name by which users reach one pod of the set, empty if
+// the spec gives it none.
+func (s Set) PodHostname(ordinal int) string { return s.podHostname(s.PodName(ordinal)) }
+
+func (s Set) podHostname(pod string) string {
+	return strings.ReplaceAll(s.Exposure.PodHostname, placeholderPod, pod)
+}
+
+// wildcard returns the name that stands in certificates for every pod's own,
+// nil if there is none.
+func (s Set) wildcard() []string {
+	if s.Exposure.PodHostname == "" {
+		return nil
+	}
+	return []string{s.podHostname("*")}
+}
+
+// nodesByPodHostname reports whether other nodes dial the pods by the names that
+// the user gave them.
+func (s Set) nodesByPodHostname() bool { return s.Exposure.NodeName == v1alpha1.NodesByPodHostname }
+
+// UserPort returns the port by which users reach the relays, but for that of a
+// NodePort, which Kubernetes chooses.
+func (s Set) UserPort() int32 {
+	if s.Exposure.Mode.IsHost() {
+		return s.Exposure.HostPort
+	}
+	return s.Cluster.Spec.Port
 }
 
 // CertificateNames returns the names that the set's certificate is good for:
 // every pod that the set will ever have, its Services, this machine, and the
-// public hostnames if no public certificate answers for them.
+// public names if no public certificate answers for them.
 func (s Set) CertificateNames() []string {
 	namespace := s.Cluster.Namespace
 	nodes := s.NodesName() + "." + namespace + ".svc"
@@ -71,6 +119,9 @@ func (s Set) CertificateNames() []string {
 	names := []string{"*." + nodes, nodes, client + ".svc", client, s.Name(), "localhost", "127.0.0.1", "::1"}
 	if s.Cluster.Spec.TLS.Public == nil {
 		names = append(names, s.Exposure.Hostnames...)
+	}
+	if s.Cluster.Spec.TLS.Public == nil || s.nodesByPodHostname() {
+		names = append(names, s.wildcard()...)
 	}
 	return names
 }

@@ -25,9 +25,15 @@ type Input struct {
 	// set without one gets no Secret from here.
 	Certificates map[string]map[string][]byte
 
+	// Pods is how many pods a set has or is to have, by the key of the set;
+	// absent, it is what the set begins with.
+	Pods map[string]int32
 	// Partitions say from which ordinal on the pods of a set may be replaced, by
 	// the key of the set; absent, none are.
 	Partitions map[string]int32
+	// Mixed holds the keys of sets that have pods of two revisions: their
+	// autoscalers take none away.
+	Mixed map[string]bool
 }
 
 // partition returns from which ordinal on the pods of a set may be replaced.
@@ -36,6 +42,14 @@ func (in Input) partition(s Set) int32 {
 		return partition
 	}
 	return HeldPartition
+}
+
+// pods returns how many pods a set has or is to have.
+func (in Input) pods(s Set) int {
+	if pods, ok := in.Pods[s.Key()]; ok {
+		return int(pods)
+	}
+	return int(s.Replicas)
 }
 
 // Objects returns everything that a cluster consists of, in the order in which
@@ -69,7 +83,11 @@ func SetObjects(in Input, s Set) []runtime.ApplyConfiguration {
 	if data, ok := in.Certificates[s.Key()]; ok {
 		objects = append(objects, CertificateSecret(s, data))
 	}
-	objects = append(objects, NodesService(s), ClientService(s), DisruptionBudget(s), StatefulSet(in, s))
+	objects = append(objects, NodesService(s))
+	for _, service := range UserServices(s, in.pods(s)) {
+		objects = append(objects, service)
+	}
+	objects = append(objects, DisruptionBudget(s), StatefulSet(in, s))
 	if s.Autoscaling != nil {
 		objects = append(objects, Autoscaler(in, s))
 	}

@@ -3,6 +3,7 @@ package resources_test
 import (
 	"bytes"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -215,7 +216,12 @@ func TestReplicasAreNeverApplied(t *testing.T) {
 func TestNames(t *testing.T) {
 	c := decode(t, "testdata/sample/input.yaml")
 	c.Name = strings.Repeat("c", 30)
-	c.Spec.Regions = []v1alpha1.Region{{Name: strings.Repeat("r", 20), Replicas: new(int32(1000))}, {Name: "ca"}, {Name: "trust"}, {Name: "nodes"}, {Name: "relays"}, {Name: "tls"}}
+	perPod := v1alpha1.Exposure{Mode: v1alpha1.ExposureLoadBalancerPerPod, ProtocolSharing: v1alpha1.ProtocolsSeparate}
+	c.Spec.Regions = []v1alpha1.Region{
+		{Name: strings.Repeat("r", 20), Replicas: new(int32(1000)), Exposure: perPod},
+		{Name: "ca"}, {Name: "trust"}, {Name: "nodes"}, {Name: "relays"}, {Name: "tls"}, {Name: "tcp"},
+		{Name: "a", Replicas: new(int32(2)), Exposure: perPod}, {Name: "a-0"}, {Name: "a-pod"},
+	}
 	v1alpha1.Default(c)
 	if errs := v1alpha1.Validate(c); len(errs) > 0 {
 		t.Fatal(errs.ToAggregate())
@@ -256,6 +262,10 @@ func TestCertificateNames(t *testing.T) {
 			"*.live-eu-nodes.media.svc", "live-eu-nodes.media.svc", "live-eu.media.svc", "live-eu.media", "live-eu",
 			"localhost", "127.0.0.1", "::1",
 		}},
+		{"a region with names of pods", "load-balancer-per-pod", "eu", []string{
+			"*.live-eu-nodes.media.svc", "live-eu-nodes.media.svc", "live-eu.media.svc", "live-eu.media", "live-eu",
+			"localhost", "127.0.0.1", "::1", "eu.example.com", "*.eu.example.com",
+		}},
 		{"the root", "minimal", "root", []string{
 			"*.live-root-nodes.media.svc", "live-root-nodes.media.svc", "live-root.media.svc", "live-root.media", "live-root",
 			"localhost", "127.0.0.1", "::1",
@@ -286,10 +296,17 @@ func TestS24PrivatePortIsClosed(t *testing.T) {
 			}
 		}
 		for _, s := range resources.Sets(c) {
-			for _, port := range append(resources.ClientService(s).Spec.Ports, resources.NodesService(s).Spec.Ports...) {
-				if *port.Name == config.PortPrivate {
-					t.Errorf("Service of %s leads to the private port", s.Name())
+			for _, service := range append(resources.UserServices(s, 2), resources.NodesService(s)) {
+				for _, port := range service.Spec.Ports {
+					if *port.Name == config.PortPrivate {
+						t.Errorf("Service %s leads to the private port", *service.Name)
+					}
 				}
+			}
+			// No NetworkPolicy holds in the network of the machine.
+			layout := resources.PodLayout(s)
+			if address := netip.MustParseAddrPort(layout.PrivateBind).Addr(); address.IsLoopback() != (s.Exposure.Mode == v1alpha1.ExposureHostNetwork) {
+				t.Errorf("private port of %s is on %s", s.Name(), address)
 			}
 		}
 	})
@@ -304,8 +321,16 @@ func TestS29PodsAreRestricted(t *testing.T) {
 		for _, s := range resources.Sets(c) {
 			pod := resources.StatefulSet(in, s).Spec.Template.Spec
 			relay := pod.Containers[0]
-			if *pod.AutomountServiceAccountToken || pod.ServiceAccountName != nil || pod.HostNetwork != nil {
-				t.Error("pod has a token, an account or the network of its machine")
+			if *pod.AutomountServiceAccountToken || pod.ServiceAccountName != nil {
+				t.Error("pod has a token or an account")
+			}
+			if got, want := pod.HostNetwork != nil, s.Exposure.Mode == v1alpha1.ExposureHostNetwork; got != want {
+				t.Errorf("pod has the network of its machine: %v, want %v", got, want)
+			}
+			for _, port := range relay.Ports {
+				if port.HostPort != nil && !s.Exposure.Mode.IsHost() {
+					t.Errorf("port %s has one of the machine", *port.Name)
+				}
 			}
 			if !*pod.SecurityContext.RunAsNonRoot || *pod.SecurityContext.SeccompProfile.Type != "RuntimeDefault" {
 				t.Error("pod runs as root or without seccomp profile")

@@ -12,6 +12,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/relay/config"
 )
 
@@ -61,6 +62,9 @@ func podTemplate(in Input, s Set) *corev1ac.PodTemplateSpecApplyConfiguration {
 		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(ref.Name))
 	}
 	schedule(spec, s)
+	if s.onHost() {
+		spec.WithHostNetwork(true).WithDNSPolicy(corev1.DNSClusterFirstWithHostNet)
+	}
 	return corev1ac.PodTemplateSpec().WithLabels(labels).WithAnnotations(annotations).WithSpec(spec)
 }
 
@@ -91,12 +95,9 @@ func relayContainer(in Input, s Set) *corev1ac.ContainerApplyConfiguration {
 		WithArgs(Args(s, PodLayout(s))...).
 		WithEnv(corev1ac.EnvVar().WithName(envPodName).WithValueFrom(
 			corev1ac.EnvVarSource().WithFieldRef(corev1ac.ObjectFieldSelector().WithAPIVersion("v1").WithFieldPath("metadata.name")))).
-		WithPorts(
-			corev1ac.ContainerPort().WithName(config.PortQUIC).WithContainerPort(PortRelay).WithProtocol(corev1.ProtocolUDP),
-			corev1ac.ContainerPort().WithName(config.PortHTTP).WithContainerPort(PortRelay).WithProtocol(corev1.ProtocolTCP),
-			corev1ac.ContainerPort().WithName(config.PortPrivate).WithContainerPort(PortPrivate).WithProtocol(corev1.ProtocolTCP)).
-		WithLivenessProbe(probe(config.PathLive, 10)).
-		WithReadinessProbe(probe(config.PathReady, 2)).
+		WithPorts(containerPorts(s)...).
+		WithLivenessProbe(probe(s, config.PathLive, 10)).
+		WithReadinessProbe(probe(s, config.PathReady, 2)).
 		WithResources(corev1ac.ResourceRequirements().WithRequests(s.Pod.Resources.Requests)).
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).
@@ -112,9 +113,35 @@ func relayContainer(in Input, s Set) *corev1ac.ContainerApplyConfiguration {
 	return c
 }
 
-func probe(path string, period int32) *corev1ac.ProbeApplyConfiguration {
+// containerPorts returns the ports of a relay, with those of its machine that
+// lead to them.
+func containerPorts(s Set) []*corev1ac.ContainerPortApplyConfiguration {
+	port := func(name string, number int32, protocol corev1.Protocol) *corev1ac.ContainerPortApplyConfiguration {
+		p := corev1ac.ContainerPort().WithName(name).WithContainerPort(number).WithProtocol(protocol)
+		if s.onHost() {
+			p.WithHostPort(number)
+		}
+		return p
+	}
+	ports := []*corev1ac.ContainerPortApplyConfiguration{
+		port(config.PortQUIC, s.relayPort(), corev1.ProtocolUDP),
+		port(config.PortHTTP, s.relayPort(), corev1.ProtocolTCP),
+		port(config.PortPrivate, s.privatePort(), corev1.ProtocolTCP),
+	}
+	if s.Exposure.Mode == v1alpha1.ExposureHostPort {
+		ports[0].WithHostPort(s.Exposure.HostPort)
+		ports[1].WithHostPort(s.Exposure.HostPort)
+	}
+	return ports
+}
+
+func probe(s Set, path string, period int32) *corev1ac.ProbeApplyConfiguration {
+	get := corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString(config.PortPrivate))
+	if s.onHost() {
+		get.WithHost(loopback) // kubelet is in the same network
+	}
 	return corev1ac.Probe().
-		WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString(config.PortPrivate))).
+		WithHTTPGet(get).
 		WithPeriodSeconds(period).
 		WithTimeoutSeconds(3).
 		WithFailureThreshold(3)

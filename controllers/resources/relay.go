@@ -1,11 +1,13 @@
 package resources
 
 import (
+	"math"
 	"net"
 	"path"
 	"strconv"
 	"time"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/relay/config"
 )
 
@@ -24,6 +26,10 @@ const (
 	FilePublicCert = "public.crt" // public plane, if there is one
 	FilePublicKey  = "public.key" //
 )
+
+// loopback is where the private port of a relay in the network of its machine
+// is: no NetworkPolicy would keep anybody from it.
+const loopback = "127.0.0.1"
 
 // podDir is the certificate folder in a pod.
 const podDir = "/etc/moq-relay/tls"
@@ -46,10 +52,13 @@ type Layout struct {
 func PodLayout(s Set) Layout {
 	root := RootSet(s.Cluster)
 	l := Layout{
-		Bind:        anyAddress(PortRelay),
-		PrivateBind: anyAddress(PortPrivate),
+		Bind:        anyAddress(s.relayPort()),
+		PrivateBind: anyAddress(s.privatePort()),
 		Dir:         podDir,
 		Node:        s.host(podName),
+	}
+	if s.onHost() {
+		l.PrivateBind = net.JoinHostPort(loopback, strconv.Itoa(int(s.privatePort())))
 	}
 	for i := range int(root.Replicas) {
 		l.Roots = append(l.Roots, root.Host(i))
@@ -57,7 +66,36 @@ func PodLayout(s Set) Layout {
 	return l
 }
 
-func anyAddress(port int) string { return net.JoinHostPort("::", strconv.Itoa(port)) }
+func anyAddress(port int32) string { return net.JoinHostPort("::", strconv.Itoa(int(port))) }
+
+// onHost reports whether the relays are in the network of their machine.
+func (s Set) onHost() bool { return s.Exposure.Mode == v1alpha1.ExposureHostNetwork }
+
+// relayPort returns the port on which the relays listen.
+func (s Set) relayPort() int32 {
+	if s.onHost() {
+		return s.Exposure.HostPort
+	}
+	return PortRelay
+}
+
+// privatePort returns the private port of the relays. On a machine each set has
+// one of its own, as `moq up` does it.
+func (s Set) privatePort() int32 {
+	const away = 10000
+	switch {
+	case !s.onHost():
+		return PortPrivate
+	case s.Exposure.HostPort+away <= math.MaxUint16:
+		return s.Exposure.HostPort + away
+	default:
+		return s.Exposure.HostPort - away
+	}
+}
+
+// IsPrivateReachable reports whether the operator reaches the private port of
+// the relays.
+func (s Set) IsPrivateReachable() bool { return !s.onHost() }
 
 // RelayConfig returns the configuration of a relay of the set. It is the one
 // bridge from the spec to the relay.
