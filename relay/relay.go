@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"golang.org/x/sync/errgroup"
@@ -46,6 +47,13 @@ var MoqTransfork = transport.Protocol{ALPN: "moqf-02", MapStreamCodes: true}
 
 // controlBurst is how many seconds' worth of control messages may come at once.
 const controlBurst = 5
+
+// A node that is gone is noticed by the others within these two: links are few
+// and carry what many watch.
+const (
+	linkTimeout   = 2 * time.Second
+	linkKeepAlive = 500 * time.Millisecond
+)
 
 // Environment is what a relay finds around it.
 type Environment struct {
@@ -186,8 +194,8 @@ func (r *Relay) clusterConfig() cluster.Config {
 		Node:   c.ClusterNode,
 		Roots:  c.ClusterRoot,
 		Open:   c.ClusterOpen,
-		Linger: c.AnnounceLinger,
-		Table:  r.table,
+		Linger: c.AnnounceLinger, Silence: max(linkTimeout, 2*c.KeepAlive),
+		Table: r.table,
 		Session: session.Config{
 			Budget: r.budget, TrackLimits: trackLimits, Limits: limits,
 			Retention: c.CacheRetention, Linger: c.SubscriptionLinger, HandshakeTimeout: c.HandshakeTimeout,
@@ -214,8 +222,8 @@ func (r *Relay) dial(ctx context.Context, node string) (transport.Conn, error) {
 		TLS:              r.certs.ClientTLS(certs.ClientOptions{Present: true, DisableVerify: r.config.TLSDisableVerify}),
 		Protocols:        []transport.Protocol{MoqTransfork},
 		Limits:           r.transportLimits(),
-		IdleTimeout:      r.config.IdleTimeout,
-		KeepAlive:        r.config.KeepAlive,
+		IdleTimeout:      min(r.config.IdleTimeout, linkTimeout),
+		KeepAlive:        min(r.config.KeepAlive, linkKeepAlive),
 		HandshakeTimeout: r.config.HandshakeTimeout,
 		Resolve:          r.env.Resolve,
 	})

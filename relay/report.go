@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/cluster"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/server"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
@@ -26,6 +28,8 @@ func (r *Relay) serverConfig() server.Config {
 			return r.cluster.Serve(ctx, conn, log, begun)
 		},
 		Withdraw:    r.cluster.Withdraw,
+		Links:       r.cluster.Dialled,
+		Moved:       r.isElsewhere,
 		Fingerprint: func(host string) string { return r.certs.For(host).Fingerprint.String() },
 		PeerName:    cluster.NodeName,
 		Node:        r.nodeInfo,
@@ -58,6 +62,34 @@ func (r *Relay) nodeInfo() server.NodeInfo {
 		info.Trust = append(info.Trust, authority.String())
 	}
 	return info
+}
+
+// isElsewhere tells whether all that clients publish here is announced by another
+// node as well.
+func (r *Relay) isElsewhere() bool {
+	type published struct {
+		path moq.Path
+		kind origin.Kind
+	}
+	here := make(map[published]bool) // with whether it is elsewhere
+	for _, a := range r.table.Snapshot() {
+		p := published{a.Path, a.Kind}
+		if a.Class == origin.Client {
+			here[p] = here[p]
+		}
+	}
+	for _, a := range r.table.Snapshot() {
+		p := published{a.Path, a.Kind}
+		if _, ok := here[p]; ok && a.Class == origin.Peer {
+			here[p] = true
+		}
+	}
+	for _, elsewhere := range here {
+		if !elsewhere {
+			return false
+		}
+	}
+	return true
 }
 
 func peerInfo(p cluster.PeerStatus) server.PeerInfo {

@@ -21,7 +21,7 @@ func TestGracefulStop(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			ca := newAuthority(t)
-			p := startRelay(t, ca)
+			p := startRelay(t, ca, "--drain-timeout", "2s") // these viewers do not go elsewhere when told
 			publish(t, ca, p, "demo")
 			raw := join(t, ca, p)
 			raw.receive(5*time.Second, "demo")

@@ -51,7 +51,7 @@ func (f *dialFlags) registerFollow(fs *pflag.FlagSet) {
 const (
 	lossTimeout     = 10 * time.Second
 	keepAlive       = 3 * time.Second
-	followTimeout   = 2 * time.Second
+	followTimeout   = 1500 * time.Millisecond
 	followKeepAlive = 500 * time.Millisecond
 
 	maxFingerprint = 4 << 10 // bytes of the answer that holds it

@@ -58,6 +58,9 @@ type Config struct {
 	Open bool
 	// Linger is how long the announcements of a lost peer are kept.
 	Linger time.Duration
+	// Silence is after how long without a packet a link is lost. Zero: when its
+	// connection says so.
+	Silence time.Duration
 	// Table holds all announcements of this node.
 	Table *origin.Table
 	// Session is the template of every session's configuration; the cluster
@@ -89,6 +92,7 @@ type Cluster struct {
 	links map[string]*link     // by node name; unmarked accepted peers by address
 	loops map[string]*dialLoop // by host[:port]
 	addrs map[string]struct{}  // addresses at which peers were reached, for Open
+	left  chan struct{}        // closed when this node leaves: nobody is dialled any more
 	ctx   context.Context      //nolint:containedctx // of Run: dial loops start from events and end with it
 }
 
@@ -102,6 +106,7 @@ func New(c Config) (*Cluster, error) {
 		links:    make(map[string]*link),
 		loops:    make(map[string]*dialLoop),
 		addrs:    make(map[string]struct{}),
+		left:     make(chan struct{}),
 	}
 	cl.isRoot = cl.isRoot || cl.hasRoot(c.Node)
 	if cl.Resolve == nil {
@@ -145,10 +150,22 @@ func (c *Cluster) Run(ctx context.Context) error {
 	return nil
 }
 
-// Withdraw takes this node's presence back, so that no new link is made to it.
+// Withdraw takes this node's presence back, so that no new link is made to it, and
+// makes none itself any more. It is to be called once.
 func (c *Cluster) Withdraw() {
 	if c.presence != nil {
 		c.presence.Withdraw()
+	}
+	close(c.left)
+}
+
+// hasLeft tells whether Withdraw has been called.
+func (c *Cluster) hasLeft() bool {
+	select {
+	case <-c.left:
+		return true
+	default:
+		return false
 	}
 }
 

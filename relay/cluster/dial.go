@@ -40,7 +40,7 @@ func (c *Cluster) startLoopLocked(host string, root bool) {
 		loop.present = true
 		return
 	}
-	if c.ctx.Err() != nil {
+	if c.ctx.Err() != nil || c.hasLeft() {
 		return
 	}
 	loop := &dialLoop{host: host, root: root, present: true}
@@ -70,7 +70,7 @@ func (c *Cluster) runLoop(ctx context.Context, loop *dialLoop) {
 	if !loop.root && c.Node != "" && loop.host < c.Node {
 		wait(ctx, linkGrace)
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !c.hasLeft() {
 		l := c.linkTo(loop.host)
 		if lost := l.lost(); lost != nil { // the other side has dialled
 			select {

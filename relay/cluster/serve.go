@@ -16,7 +16,10 @@ import (
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
-var errDuplicate = errors.New("a second link between the same two nodes")
+var (
+	errDuplicate = errors.New("a second link between the same two nodes")
+	errSilent    = errors.New("nothing comes from the other end")
+)
 
 // identity is who the other end of a session turns out to be. It is written in
 // the handshake, before the session reads anything else.
@@ -156,12 +159,42 @@ func (c *Cluster) attend(ctx context.Context, s session.Session, conn transport.
 	}
 	c.Log.Info("linked", "node", l.name, "dialled", dialled)
 	c.count()
+	watching := make(chan struct{})
+	go func() { defer close(watching); c.watchSilence(ctx, l, carry) }()
 	l.mirror(ctx, carry, inbox)
 	<-ctx.Done()
+	<-watching
 	l.release(carry)
 	c.count()
 	c.Log.Info("link lost", "node", l.name)
 	return true
+}
+
+// watchSilence closes a link from which nothing comes any more. The connection's
+// own idle timeout would do so as well, but later at the end that was dialled: it
+// takes no less than 5 s from the other one (quic-go's MinRemoteIdleTimeout).
+// Both ends ask each other for signs of life far more often.
+func (c *Cluster) watchSilence(ctx context.Context, l *link, s *carrier) {
+	if c.Silence <= 0 {
+		return
+	}
+	ticker := time.NewTicker(c.Silence / 8)
+	defer ticker.Stop()
+	last, bytes := time.Now(), s.conn.Stats().BytesReceived
+	for {
+		select {
+		case now := <-ticker.C:
+			if n := s.conn.Stats().BytesReceived; n != bytes {
+				last, bytes = now, n
+			} else if now.Sub(last) >= c.Silence {
+				c.Log.Warn("link is silent", "node", l.name, "since", now.Sub(last))
+				s.session.Close(0, errSilent.Error())
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // adopt carries the announcements of a client into the table, where it was not

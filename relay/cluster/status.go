@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -93,6 +95,22 @@ func (c *Cluster) count() {
 		}
 	}
 	c.Metrics.SetPeers(connected, lost)
+}
+
+// Dialled returns the sessions of the links that this node dialled.
+func (c *Cluster) Dialled() []session.Session {
+	c.mu.Lock()
+	links := slices.Collect(maps.Values(c.links))
+	c.mu.Unlock()
+	var sessions []session.Session
+	for _, l := range links {
+		l.mu.Lock()
+		if l.current != nil && l.current.dialled {
+			sessions = append(sessions, l.current.session)
+		}
+		l.mu.Unlock()
+	}
+	return sessions
 }
 
 // CloseLink ends the session with the node of that name, if there is one; the

@@ -127,7 +127,7 @@ func Default() Config {
 		Bind:               "[::]:443",
 		LogFormat:          "auto",
 		IdleTimeout:        10 * time.Second,
-		KeepAlive:          4 * time.Second,
+		KeepAlive:          time.Second,
 		HandshakeTimeout:   10 * time.Second,
 		DrainTimeout:       10 * time.Second,
 		SubscriptionLinger: 2 * time.Second,

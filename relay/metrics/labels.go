@@ -44,6 +44,7 @@ const (
 	RefusedVersion   RefuseReason = "version"   // no common version
 	RefusedTimeout   RefuseReason = "timeout"   // too slow
 	RefusedLost      RefuseReason = "lost"      // gone before the end of the handshake
+	RefusedDraining  RefuseReason = "draining"  // the relay stops
 )
 
 // Side tells the subscriptions that a relay serves from those it has.
@@ -100,7 +101,7 @@ var (
 	transports      = []string{"quic", "webtransport"}
 	peers           = []Peer{Client, Node}
 	closeReasons    = []CloseReason{ClosedByPeer, ClosedPeerError, ClosedHere, ClosedProtocol, ClosedLimit, ClosedTimeout, ClosedLost, ClosedPanic}
-	refuseReasons   = []RefuseReason{RefusedLimit, RefusedHandshake, RefusedVersion, RefusedTimeout, RefusedLost}
+	refuseReasons   = []RefuseReason{RefusedLimit, RefusedHandshake, RefusedVersion, RefusedTimeout, RefusedLost, RefusedDraining}
 	sides           = []Side{Up, Down}
 	subscribeErrors = []SubscribeError{SubscribeNotFound, SubscribeTimeout, SubscribeLimit, SubscribeUpstream, SubscribeProtocol, SubscribeInternal}
 	actions         = []Action{Announced, Unannounced}

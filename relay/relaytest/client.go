@@ -52,13 +52,8 @@ func (n *Network) DialAs(mark, host string, node *Node) *Client {
 
 func (n *Network) dial(host string, node *Node, mark string, certs []tls.Certificate) *Client {
 	n.t.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(n.ca)
-	conn, err := transport.Dial(n.t.Context(), Host(node.Name), transport.DialConfig{
-		TLS:         &tls.Config{RootCAs: roots, ServerName: node.Name, Certificates: certs},
-		Protocols:   []transport.Protocol{relay.MoqTransfork},
-		Resolve:     n.resolve,
-		PacketConn:  n.socket(host, 1000),
+	conn, err := n.Connect(n.t.Context(), host, node.Name, transport.DialConfig{
+		TLS:         &tls.Config{Certificates: certs},
 		IdleTimeout: 10 * time.Second,
 		KeepAlive:   4 * time.Second,
 	})
@@ -66,6 +61,21 @@ func (n *Network) dial(host string, node *Node, mark string, certs []tls.Certifi
 		n.t.Fatalf("%s dials %s: %v", host, node.Name, err)
 	}
 	return NewClient(n.t, conn, mark, n.log(host))
+}
+
+// Connect dials the node of a name from a new socket of host. What c leaves open
+// of the certificates, the protocol and the network is filled in.
+func (n *Network) Connect(ctx context.Context, host, node string, c transport.DialConfig) (transport.Conn, error) {
+	if c.TLS == nil {
+		c.TLS = new(tls.Config)
+	}
+	c.TLS.RootCAs = x509.NewCertPool()
+	c.TLS.RootCAs.AddCert(n.ca)
+	c.TLS.ServerName = node
+	c.Protocols = []transport.Protocol{relay.MoqTransfork}
+	c.Resolve = n.resolve
+	c.PacketConn = n.socket(host, int(n.ports.Add(1)))
+	return transport.Dial(ctx, Host(node), c)
 }
 
 // NewClient runs a session on a connection to any relay, simulated or not, and

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,8 @@ type Network struct {
 	key  *ecdsa.PrivateKey
 	link simnet.NodeBiDiLinkSettings
 
+	ports atomic.Int32 // of sockets of clients; the last one given out
+
 	mu    sync.Mutex
 	hosts map[string]netip.Addr
 }
@@ -49,13 +52,14 @@ type Network struct {
 // to any other. Call it inside the bubble.
 func NewNetwork(t *testing.T, latency time.Duration) *Network {
 	t.Helper()
-	cut := &cutter{dead: make(map[netip.Addr]bool), pairs: make(map[[2]netip.Addr]bool)}
+	cut := &cutter{dead: make(map[netip.Addr]bool), pairs: make(map[[2]netip.Addr]bool), opening: make(map[netip.AddrPort]bool)}
 	n := &Network{
 		t:     t,
 		cut:   cut,
 		dir:   t.TempDir(),
 		hosts: make(map[string]netip.Addr),
 	}
+	n.ports.Store(10000)
 	n.link = simnet.NodeBiDiLinkSettings{Latency: latency}
 	n.makeCA()
 	return n
@@ -65,8 +69,10 @@ func NewNetwork(t *testing.T, latency time.Duration) *Network {
 func (n *Network) socket(host string, port int) *simnet.SimConn {
 	n.t.Helper()
 	sim := &simnet.Simnet{Router: n.cut} // one per socket, as they come and go
-	n.cut.setDead(n.addr(host), true)    // until it is there as a whole
-	defer n.cut.setDead(n.addr(host), false)
+	at := netip.AddrPortFrom(n.addr(host), uint16(port))
+	n.cut.setOpening(at, true) // until it is there as a whole
+	defer n.cut.setOpening(at, false)
+	n.cut.setDead(n.addr(host), false)
 	conn := sim.NewEndpoint(&net.UDPAddr{IP: n.addr(host).AsSlice(), Port: port}, n.link)
 	if err := sim.Start(); err != nil {
 		n.t.Fatal(err)
@@ -102,16 +108,18 @@ func (n *Network) Heal(a, b string) { n.cut.set(n.addr(a), n.addr(b), false) }
 type cutter struct {
 	simnet.PerfectRouter
 
-	mu    sync.Mutex
-	dead  map[netip.Addr]bool
-	pairs map[[2]netip.Addr]bool
+	mu      sync.Mutex
+	dead    map[netip.Addr]bool
+	pairs   map[[2]netip.Addr]bool
+	opening map[netip.AddrPort]bool
 }
 
 // SendPacket delivers p unless it is to be lost.
 func (c *cutter) SendPacket(p simnet.Packet) error {
-	from, to := hostOf(p.From), hostOf(p.To)
+	socket := addrOf(p.To)
+	from, to := addrOf(p.From).Addr(), socket.Addr()
 	c.mu.Lock()
-	lost := c.dead[from] || c.dead[to] || c.pairs[pair(from, to)]
+	lost := c.dead[from] || c.dead[to] || c.pairs[pair(from, to)] || c.opening[socket]
 	c.mu.Unlock()
 	if lost {
 		return nil
@@ -131,6 +139,16 @@ func (c *cutter) setDead(a netip.Addr, dead bool) {
 	c.dead[a] = dead
 }
 
+func (c *cutter) setOpening(a netip.AddrPort, opening bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if opening {
+		c.opening[a] = true
+	} else {
+		delete(c.opening, a)
+	}
+}
+
 func pair(a, b netip.Addr) [2]netip.Addr {
 	if b.Less(a) {
 		a, b = b, a
@@ -138,12 +156,12 @@ func pair(a, b netip.Addr) [2]netip.Addr {
 	return [2]netip.Addr{a, b}
 }
 
-func hostOf(a net.Addr) netip.Addr {
+func addrOf(a net.Addr) netip.AddrPort {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		panic("BUG: a packet with the address " + a.String())
 	}
-	return ap.Addr().Unmap()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // makeCA makes the authority that all relays of the network trust.

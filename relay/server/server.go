@@ -49,6 +49,11 @@ type Config struct {
 	Serve func(ctx context.Context, conn transport.Conn, log *slog.Logger, begun func(session.Session)) error
 	// Withdraw takes this node's presence back, first thing in a stop.
 	Withdraw func()
+	// Links are the sessions with other nodes that this one dialled.
+	Links func() []session.Session
+	// Moved tells whether all that clients publish here is to be had at another
+	// node as well.
+	Moved func() bool
 	// Fingerprint returns the SHA-256 of the leaf served to clients that ask
 	// for host.
 	Fingerprint func(host string) string
@@ -138,9 +143,9 @@ func (s *Server) accept(ctx context.Context) error {
 			}
 			return err
 		}
-		if s.sessions.len() >= s.MaxSessions {
-			s.Metrics.SessionRefused("limit")
-			wg.Go(func() { _ = conn.CloseWithError(codeInternal, "no more sessions here: --max-sessions") })
+		if reason, text := s.refusal(); reason != "" {
+			s.Metrics.SessionRefused(reason)
+			wg.Go(func() { _ = conn.CloseWithError(codeInternal, text) })
 			continue
 		}
 		wg.Go(func() { s.serve(ctx, conn) })
@@ -153,26 +158,6 @@ func (s *Server) serve(ctx context.Context, conn transport.Conn) {
 	defer s.sessions.remove(e)
 	log := s.Log.With("session", e.id)
 	log.Debug("session accepted", "peer", conn.RemoteAddr().String(), "transport", conn.Kind().String(), "protocol", conn.Protocol())
-	err := s.Serve(ctx, conn, log, func(sess session.Session) { s.sessions.begun(e, sess) })
+	err := s.Serve(ctx, conn, log, func(sess session.Session) { s.begin(e, sess) })
 	log.Debug("session ended", "peer", conn.RemoteAddr().String(), "duration", time.Since(e.since).Round(time.Millisecond), "reason", err)
-}
-
-// stopGracefully tells every session to finish and waits for that, within the
-// bound.
-func (s *Server) stopGracefully(ctx context.Context) {
-	now := time.Now()
-	s.draining.Store(&now)
-	s.Metrics.SetDraining(true)
-	s.Log.Info("draining", "sessions", s.sessions.len(), "bound", s.DrainTimeout)
-	s.Withdraw()
-	ctx, cancel := context.WithTimeout(ctx, s.DrainTimeout)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, e := range s.sessions.all() {
-		wg.Go(func() {
-			e.session.Drain(ctx)
-			e.session.Close(codeCancel, "the relay stops")
-		})
-	}
-	wg.Wait()
 }

@@ -53,6 +53,8 @@ func start(t *testing.T) *running {
 			return errors.New("no sessions in this test")
 		},
 		Withdraw:    func() {},
+		Links:       func() []session.Session { return nil },
+		Moved:       func() bool { return true },
 		Fingerprint: func(host string) string { return store.For(host).Fingerprint.String() },
 		PeerName:    func(string) string { return "" },
 		Node:        func() NodeInfo { return NodeInfo{Node: "eu-0:4443", Role: "node"} },

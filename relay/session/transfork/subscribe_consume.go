@@ -11,7 +11,6 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
-	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -28,10 +27,12 @@ type upstream struct {
 	// Static after construction.
 	session *Session
 	track   *moq.Track
-	id      wire.SubscribeID
 	moved   chan struct{} // holds 1: receiving or quietSince has changed
 	gone    chan struct{} // closed when the peer has withdrawn the path
 	leave   sync.Once     // closes gone
+
+	// Owned by run; changed while session.mu is held.
+	id wire.SubscribeID
 
 	mu         sync.Mutex
 	over       bool
@@ -92,8 +93,27 @@ func (u *upstream) run() {
 	if err = u.awaitDemand(); err == nil {
 		u.session.config.Metrics.Subscribed(metrics.Up, 1)
 		defer u.session.config.Metrics.Subscribed(metrics.Up, -1)
-		err = u.subscribe()
+		err = u.subscribe(u.first())
+		if errors.Is(err, errStartsLate) {
+			u.renumber()
+			err = u.subscribe(nil)
+		}
 	}
+}
+
+// errStartsLate is why a subscription is made again that names a first group
+// which the publisher has not come near to: others who share it would wait long.
+var errStartsLate = errors.New("the first group is yet to come")
+
+// renumber takes another id for a further subscription.
+func (u *upstream) renumber() {
+	s := u.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.receiving, u.id)
+	u.id = s.nextID
+	s.nextID++
+	s.receiving[u.id] = u
 }
 
 // end ends the track. Groups that come later are refused as unknown.
@@ -145,27 +165,30 @@ func (u *upstream) awaitDemand() error {
 	}
 }
 
-// linger is how long nobody needs to be subscribed before the subscription ends.
-func (u *upstream) linger() time.Duration { return max(u.session.config.Linger, 0) }
+// linger is how long nobody needs to be subscribed before the subscription ends:
+// not at all where the peer waits for it to end.
+func (u *upstream) linger() time.Duration {
+	if u.session.isEnding() {
+		return 0
+	}
+	return max(u.session.config.Linger, 0)
+}
 
 // request is the subscription as the peer is asked for it.
-func (u *upstream) request(d moq.Demand) wire.Subscribe {
+func (u *upstream) request(d moq.Demand, first *uint64) wire.Subscribe {
 	return wire.Subscribe{
 		ID:       u.id,
 		Path:     u.track.Path().Parts(),
 		Priority: fromPriority(d.Priority),
 		Order:    fromOrder(d.Order),
 		Expires:  fromAge(d.MaxAge),
-		Min:      u.first(),
+		Min:      first,
 	}
 }
 
-// first is the first group that the peer is asked for. A client may ask for one;
-// a relay does not, as it asks for subscribers that are yet to come too.
+// first is the first group that the peer is asked for, if all subscribers have
+// named one: they had the track of another node before.
 func (u *upstream) first() *uint64 {
-	if s := u.session; !s.isClient || s.config.Class == origin.Peer {
-		return nil
-	}
 	first, ok := u.track.FirstWanted()
 	if !ok {
 		return nil
@@ -174,8 +197,8 @@ func (u *upstream) first() *uint64 {
 }
 
 // subscribe opens the Subscribe stream and attends to it until the subscription
-// is over. It returns what the track ends with.
-func (u *upstream) subscribe() error {
+// is over. It returns what the track ends with, or errStartsLate.
+func (u *upstream) subscribe(first *uint64) error {
 	s := u.session
 	ctx, cancel := context.WithTimeoutCause(s.conn.Context(), answerTimeout, errNoAnswer)
 	defer cancel()
@@ -185,12 +208,12 @@ func (u *upstream) subscribe() error {
 	}
 	stream.SetPriority(controlUrgency, false)
 	demand, _ := u.track.Demand()
-	told := u.request(demand)
+	told := u.request(demand, first)
 	sent := time.Now()
 	if _, err := stream.Write(told.Append(wire.StreamSubscribe.Append(nil))); err != nil {
 		return u.failed(err)
 	}
-	a := &attendance{upstream: u, stream: stream, told: told, sent: sent, answered: make(chan struct{}), ended: make(chan error, 1)}
+	a := &attendance{upstream: u, stream: stream, first: first, told: told, sent: sent, answered: make(chan struct{}), ended: make(chan error, 1)}
 	if !s.spawn(func() { a.ended <- a.read(newReader(stream)) }) {
 		return moq.ErrGoingAway
 	}
@@ -212,6 +235,7 @@ func (u *upstream) failed(err error) error {
 type attendance struct {
 	*upstream
 	stream   transport.Stream
+	first    *uint64       // group that the peer was asked for
 	sent     time.Time     // when SUBSCRIBE was
 	answered chan struct{} // closed by read when INFO has come
 	ended    chan error    // what read returned
@@ -232,6 +256,9 @@ func (a *attendance) read(r *reader) error {
 		return a.readError(err)
 	}
 	a.session.config.Metrics.SubscribeAnswered(time.Since(a.sent))
+	if a.first != nil && *a.first > info.Latest && *a.first-info.Latest > 1 {
+		return errStartsLate
+	}
 	a.learn(info)
 	close(a.answered)
 	for {
@@ -367,7 +394,7 @@ func (a *attendance) settled(now time.Time) (time.Duration, bool) {
 // tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows,
 // or returns when to.
 func (a *attendance) tell(demand moq.Demand, now time.Time) time.Duration {
-	wanted := a.request(demand)
+	wanted := a.request(demand, nil)
 	if wanted.Priority == a.told.Priority && wanted.Order == a.told.Order && wanted.Expires == a.told.Expires {
 		return time.Hour
 	}

@@ -15,7 +15,7 @@ const (
 	maxPace = 2 * time.Second
 	// headStart is how long a dial is given before the next one begins beside it:
 	// of several relays behind one address, one that is dead does not answer.
-	headStart = 400 * time.Millisecond
+	headStart = 300 * time.Millisecond
 	// maxDials is how many dials run beside each other.
 	maxDials = 4
 	// minProbation is how long, at least, a relay is listened to before it takes
