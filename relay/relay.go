@@ -229,19 +229,33 @@ func (r *Relay) dial(ctx context.Context, node string) (transport.Conn, error) {
 	})
 }
 
-// watchCertificates keeps the expiry in the metrics true.
+// watchCertificates keeps the metrics true and closes the links of nodes that an
+// authority vouched for which is not trusted any more. It closes nothing when one
+// is added, or when a leaf is replaced.
 func (r *Relay) watchCertificates(ctx context.Context) error {
 	for {
 		changed := r.certs.Changed()
-		for _, c := range r.certs.Certificates() {
-			r.metrics.SetCertificateExpiry(metrics.Public, c.NotAfter)
-		}
+		r.countCertificates()
+		r.cluster.CloseUntrusted(r.certs.Verify)
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// countCertificates shows the certificate of each plane: the first one is what we
+// prove ourselves to other nodes with, the last one what everybody sees who asks
+// for no name that another one has.
+func (r *Relay) countCertificates() {
+	served := r.certs.Certificates()
+	if len(served) == 0 {
+		return
+	}
+	first, last := served[0], served[len(served)-1]
+	r.metrics.SetCertificate(metrics.Internal, first.Fingerprint.String(), first.NotAfter)
+	r.metrics.SetCertificate(metrics.Public, last.Fingerprint.String(), last.NotAfter)
 }
 
 // memoryLimit returns the bytes that cached frames may take: what was told, or

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"crypto/x509"
 	"maps"
 	"slices"
 	"strings"
@@ -111,6 +112,26 @@ func (c *Cluster) Dialled() []session.Session {
 		l.mu.Unlock()
 	}
 	return sessions
+}
+
+// CloseUntrusted ends the links whose peer has proved itself by a certificate that
+// verify refuses by now. They are made again if the peer has another one.
+func (c *Cluster) CloseUntrusted(verify func(chain []*x509.Certificate, at time.Time) error) {
+	c.mu.Lock()
+	links := slices.Collect(maps.Values(c.links))
+	c.mu.Unlock()
+	for _, l := range links {
+		l.mu.Lock()
+		current := l.current
+		l.mu.Unlock()
+		if current == nil {
+			continue
+		}
+		if err := verify(current.conn.PeerChain(), current.conn.Since()); err != nil {
+			c.Log.Warn("link closed, its certificate is not trusted any more", "node", l.name, "error", err)
+			current.session.Close(0, "the certificate is not trusted any more")
+		}
+	}
 }
 
 // CloseLink ends the session with the node of that name, if there is one; the

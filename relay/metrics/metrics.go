@@ -49,6 +49,7 @@ type Relay struct {
 	peers             *prometheus.GaugeVec   // state
 	peerDials         *prometheus.CounterVec // result
 	certificateExpiry *prometheus.GaugeVec   // plane
+	certificateInfo   *prometheus.GaugeVec   // plane, fingerprint
 
 	scraped atomic.Pointer[Scraped]
 
@@ -107,6 +108,7 @@ func New() *Relay {
 		peers:             l.gauges("peers", "Nodes that this one knows, by whether there is a link.", "state"),
 		peerDials:         l.counters("peer_dials_total", "Dials of other nodes.", "result"),
 		certificateExpiry: l.gauges("certificate_expiry_timestamp_seconds", "When the served certificate expires.", "plane"),
+		certificateInfo:   l.gauges("certificate_info", "1, with the SHA-256 of the served certificate in the labels.", "plane", "fingerprint"),
 	}
 	r.lookUp(l)
 	r.preset()

@@ -42,7 +42,7 @@ func (r *Relay) SessionRefused(reason RefuseReason) {
 func (r *Relay) Panicked() { r.panics.Inc() }
 
 // SetDraining says whether the relay is stopping gracefully.
-func (r *Relay) SetDraining(draining bool) { r.draining.Set(flag(draining)) }
+func (r *Relay) SetDraining(draining bool) { r.draining.Set(asNumber(draining)) }
 
 // Joined observes the time from a SUBSCRIBE to its first frame.
 func (r *Relay) Joined(d time.Duration) { r.joinSeconds.Observe(d.Seconds()) }
@@ -96,7 +96,7 @@ func (r *Relay) SetRoot(root string, connected bool) {
 		return
 	}
 	r.roots[root] = struct{}{}
-	r.rootConnected.WithLabelValues(root).Set(flag(connected))
+	r.rootConnected.WithLabelValues(root).Set(asNumber(connected))
 }
 
 // SetPeers says how many nodes are known, with a link and without.
@@ -114,12 +114,14 @@ func (r *Relay) PeerDialed(ok bool) {
 	r.peerDials.WithLabelValues(result).Inc()
 }
 
-// SetCertificateExpiry says when the certificate of a plane expires.
-func (r *Relay) SetCertificateExpiry(plane Plane, t time.Time) {
-	r.certificateExpiry.WithLabelValues(string(plane)).Set(float64(t.Unix()))
+// SetCertificate says which certificate is served on a plane, and when it expires.
+func (r *Relay) SetCertificate(plane Plane, fingerprint string, expires time.Time) {
+	r.certificateExpiry.WithLabelValues(string(plane)).Set(float64(expires.Unix()))
+	r.certificateInfo.DeletePartialMatch(prometheus.Labels{"plane": string(plane)})
+	r.certificateInfo.WithLabelValues(string(plane), fingerprint).Set(1)
 }
 
-func flag(on bool) float64 {
+func asNumber(on bool) float64 {
 	if on {
 		return 1
 	}

@@ -70,7 +70,7 @@ func (n *Network) Connect(ctx context.Context, host, node string, c transport.Di
 		c.TLS = new(tls.Config)
 	}
 	c.TLS.RootCAs = x509.NewCertPool()
-	c.TLS.RootCAs.AddCert(n.ca)
+	c.TLS.RootCAs.AddCert(n.Issuer().cert)
 	c.TLS.ServerName = node
 	c.Protocols = []transport.Protocol{relay.MoqTransfork}
 	c.Resolve = n.resolve

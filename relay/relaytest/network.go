@@ -9,18 +9,9 @@ package relaytest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,14 +29,13 @@ type Network struct {
 	t    *testing.T
 	cut  *cutter
 	dir  string // certificates
-	ca   *x509.Certificate
-	key  *ecdsa.PrivateKey
 	link simnet.NodeBiDiLinkSettings
 
 	ports atomic.Int32 // of sockets of clients; the last one given out
 
-	mu    sync.Mutex
-	hosts map[string]netip.Addr
+	mu     sync.Mutex
+	hosts  map[string]netip.Addr
+	issuer *Authority // of leaves
 }
 
 // NewNetwork returns a network on which a packet takes latency from any socket
@@ -61,7 +51,7 @@ func NewNetwork(t *testing.T, latency time.Duration) *Network {
 	}
 	n.ports.Store(10000)
 	n.link = simnet.NodeBiDiLinkSettings{Latency: latency}
-	n.makeCA()
+	n.Trust(n.NewAuthority())
 	return n
 }
 
@@ -162,59 +152,6 @@ func addrOf(a net.Addr) netip.AddrPort {
 		panic("BUG: a packet with the address " + a.String())
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// makeCA makes the authority that all relays of the network trust.
-func (n *Network) makeCA() {
-	n.key = n.newKey()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "relaytest"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &n.key.PublicKey, n.key)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	if n.ca, err = x509.ParseCertificate(der); err != nil {
-		n.t.Fatal(err)
-	}
-	n.write("ca.crt", "CERTIFICATE", der)
-}
-
-// leaf makes a certificate for host and returns the names of its files.
-func (n *Network) leaf(host string) (cert, key string) {
-	leafKey := n.newKey()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "relay"}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, n.ca, &leafKey.PublicKey, n.key)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return n.write(host+".crt", "CERTIFICATE", der), n.write(host+".key", "PRIVATE KEY", keyDER)
-}
-
-func (n *Network) newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return key
-}
-
-func (n *Network) write(name, kind string, der []byte) string {
-	path := filepath.Join(n.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		n.t.Fatal(err)
-	}
-	return path
 }
 
 // log returns a logger of the test, for host.

@@ -32,7 +32,7 @@ func (n *Network) Start(name string, roots []string, change ...func(*config.Conf
 	c.Bind = "[::]:4443"
 	cert, key := n.leaf(name)
 	c.TLSCert, c.TLSKey = []string{cert}, []string{key}
-	c.TLSRoot = []string{filepath.Join(n.dir, "ca.crt")}
+	c.TLSRoot = []string{filepath.Join(n.dir, trustFile)}
 	c.ClusterNode = Host(name)
 	for _, root := range roots {
 		c.ClusterRoot = append(c.ClusterRoot, Host(root))

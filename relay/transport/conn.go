@@ -21,16 +21,16 @@ const maxReason = 512
 // baseConn is what both kinds of connection have in common.
 type baseConn struct {
 	// Static after construction.
-	quic        *quic.Conn
-	kind        Kind
-	protocol    string
-	path        string
-	certificate *x509.Certificate
-	since       time.Time
-	mapCodes    bool            // stream codes go out mapped
-	released    <-chan struct{} // closed when the connection's own socket is; nil if it has none
-	ctx         context.Context //nolint:containedctx // it is the connection's lifetime, given out by Context
-	end         context.CancelCauseFunc
+	quic     *quic.Conn
+	kind     Kind
+	protocol string
+	path     string
+	chain    []*x509.Certificate // of the peer, verified; nil for none
+	since    time.Time
+	mapCodes bool            // stream codes go out mapped
+	released <-chan struct{} // closed when the connection's own socket is; nil if it has none
+	ctx      context.Context //nolint:containedctx // it is the connection's lifetime, given out by Context
+	end      context.CancelCauseFunc
 
 	closing atomic.Bool   // whoever ends the connection first does it
 	closed  chan struct{} // closed when that is done
@@ -47,18 +47,25 @@ func (c *baseConn) init(qc *quic.Conn, kind Kind, released <-chan struct{}) {
 	// with a cause that says who closed with which code.
 	c.ctx, c.end = context.WithCancelCause(context.WithoutCancel(qc.Context()))
 	if state := qc.ConnectionState().TLS; len(state.VerifiedChains) > 0 {
-		c.certificate = state.PeerCertificates[0]
+		c.chain = state.PeerCertificates
 	}
 }
 
-func (c *baseConn) Kind() Kind                         { return c.kind }
-func (c *baseConn) Protocol() string                   { return c.protocol }
-func (c *baseConn) Path() string                       { return c.path }
-func (c *baseConn) RemoteAddr() net.Addr               { return c.quic.RemoteAddr() }
-func (c *baseConn) LocalAddr() net.Addr                { return c.quic.LocalAddr() }
-func (c *baseConn) Since() time.Time                   { return c.since }
-func (c *baseConn) PeerCertificate() *x509.Certificate { return c.certificate }
-func (c *baseConn) Context() context.Context           { return c.ctx }
+func (c *baseConn) Kind() Kind                     { return c.kind }
+func (c *baseConn) Protocol() string               { return c.protocol }
+func (c *baseConn) Path() string                   { return c.path }
+func (c *baseConn) RemoteAddr() net.Addr           { return c.quic.RemoteAddr() }
+func (c *baseConn) LocalAddr() net.Addr            { return c.quic.LocalAddr() }
+func (c *baseConn) Since() time.Time               { return c.since }
+func (c *baseConn) PeerChain() []*x509.Certificate { return c.chain }
+func (c *baseConn) Context() context.Context       { return c.ctx }
+
+func (c *baseConn) PeerCertificate() *x509.Certificate {
+	if len(c.chain) == 0 {
+		return nil
+	}
+	return c.chain[0]
+}
 
 // Stats copies the counters of the QUIC connection.
 func (c *baseConn) Stats() Stats {

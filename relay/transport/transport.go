@@ -57,6 +57,8 @@ type Conn interface {
 	// PeerCertificate is the leaf of the certificate that the peer presented and
 	// that was verified, or nil.
 	PeerCertificate() *x509.Certificate
+	// PeerChain is PeerCertificate and the intermediates that came with it, or nil.
+	PeerChain() []*x509.Certificate
 
 	// AcceptStream waits for the next bidirectional stream of the peer.
 	AcceptStream(ctx context.Context) (Stream, error)

@@ -555,3 +555,77 @@ func TestKeyLog(t *testing.T) {
 		t.Errorf("open: %v, want an error that names SSLKEYLOGFILE", err)
 	}
 }
+
+// TestS25Planes: the name that a client asks for, in any case, chooses between the
+// internal and the public plane; an unknown name and none get the public one. No
+// ticket carries a client past a change of the authorities, on either plane.
+func TestS25Planes(t *testing.T) {
+	t.Parallel()
+	d := newDir(t)
+	ca := issue(t, nil, "ca")
+	internal, public := issue(t, ca, "*.eu.moq.svc", "localhost"), issue(t, nil, "relay.example")
+	s := mustOpen(t, Config{Pairs: []Pair{d.pair("internal", internal), d.pair("public", public)}, Roots: []string{d.write("ca.pem", ca.certPEM)}})
+	cases := map[string]struct {
+		name string
+		want *issued
+	}{
+		"internal":               {"eu-0.eu.moq.svc", internal},
+		"internal in odd case":   {"EU-0.Eu.moq.SVC", internal},
+		"probe of its own":       {"LOCALHOST", internal},
+		"public":                 {"relay.example", public},
+		"public in odd case":     {"Relay.EXAMPLE", public},
+		"unknown is public":      {"other.example", public},
+		"none is public":         {"", public},
+		"below is not internal":  {"x.eu-0.eu.moq.svc", public},
+		"suffix is not internal": {"evil-eu.moq.svc", public},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, _, err := handshake(t, &tls.Config{ServerName: c.name, InsecureSkipVerify: true}, s.ServerTLS())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !got.PeerCertificates[0].Equal(c.want.cert) {
+				t.Errorf("served %v, want %v", got.PeerCertificates[0].DNSNames, c.want.cert.DNSNames)
+			}
+			chosen, err := s.ServerTLS().GetConfigForClient(&tls.ClientHelloInfo{ServerName: c.name})
+			if err != nil || !chosen.SessionTicketsDisabled {
+				t.Errorf("tickets are given out (%v)", err)
+			}
+		})
+	}
+}
+
+// TestS25Verify: a chain is held against the authorities as they are now, at the
+// time when it was shown.
+func TestS25Verify(t *testing.T) {
+	t.Parallel()
+	d := newDir(t)
+	old, next := issue(t, nil, "old"), issue(t, nil, "next")
+	ofOld, ofNext := issue(t, old, "node"), issue(t, next, "node")
+	file := d.write("ca.pem", old.certPEM)
+	s := mustOpen(t, Config{SelfSign: []string{"localhost"}, Roots: []string{file}})
+	now := time.Now()
+	want := func(what string, oldOK, nextOK bool) {
+		t.Helper()
+		if err := s.Verify([]*x509.Certificate{ofOld.cert}, now); (err == nil) != oldOK {
+			t.Errorf("%s: leaf of the old authority: %v", what, err)
+		}
+		if err := s.Verify([]*x509.Certificate{ofNext.cert}, now); (err == nil) != nextOK {
+			t.Errorf("%s: leaf of the new authority: %v", what, err)
+		}
+	}
+	want("at first", true, false)
+	d.write("ca.pem", old.certPEM, next.certPEM)
+	s.Reload()
+	want("both", true, true)
+	d.write("ca.pem", next.certPEM)
+	s.Reload()
+	want("the new one", false, true)
+	if err := s.Verify(nil, now); err != nil {
+		t.Errorf("a peer without a certificate: %v, want nothing to be said of it", err)
+	}
+	if err := s.Verify([]*x509.Certificate{ofNext.cert}, ofNext.cert.NotAfter.Add(-time.Second)); err != nil {
+		t.Errorf("shown just before it expired: %v", err)
+	}
+}
