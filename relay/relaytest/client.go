@@ -122,6 +122,9 @@ func (c *Client) Close() {
 // Lost reports whether the session has ended.
 func (c *Client) Lost() bool { return c.conn.Context().Err() != nil }
 
+// GoingAway is closed when the node has told the client to go.
+func (c *Client) GoingAway() <-chan struct{} { return c.session.GoingAway() }
+
 // Publish announces a track and returns it to be written to.
 func (c *Client) Publish(path ...string) *Publisher {
 	c.t.Helper()

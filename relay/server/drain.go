@@ -91,21 +91,37 @@ func (s *Server) isIdle() bool {
 	return true
 }
 
-// finish drains what is left and closes it.
+// finish drains what is left and closes it, viewers as they are done and those
+// that groups come from when all are.
 func (s *Server) finish(ctx context.Context) {
-	sessions := s.Links()
+	sources := s.Links()
+	var viewers []session.Session
 	for _, e := range s.sessions.all() {
-		sessions = append(sessions, e.session)
+		if s.isNode(e) || e.session.Stats().Publishes > 0 {
+			sources = append(sources, e.session)
+		} else {
+			viewers = append(viewers, e.session)
+		}
 	}
-	var wg sync.WaitGroup
-	for _, each := range sessions {
-		wg.Go(func() {
+	var draining, closing sync.WaitGroup
+	for _, each := range viewers {
+		draining.Go(func() {
 			each.Drain(ctx)
-			each.Close(codeCancel, "the relay stops")
+			each.Close(codeCancel, stops)
 		})
 	}
-	wg.Wait()
+	for _, each := range sources {
+		draining.Go(func() { each.Drain(ctx) })
+	}
+	draining.Wait()
+	for _, each := range sources {
+		closing.Go(func() { each.Close(codeCancel, stops) })
+	}
+	closing.Wait()
 }
+
+// stops is what a session that is closed is told.
+const stops = "the relay stops"
 
 // isNode tells whether a session is a link to another node.
 func (s *Server) isNode(e *entry) bool { return s.PeerName(e.session.Node()) != "" }
@@ -124,7 +140,7 @@ func (s *Server) refusal() (reason metrics.RefuseReason, text string) {
 	since := s.draining.Load()
 	switch {
 	case since != nil && time.Since(*since) > lameDuck:
-		return metrics.RefusedDraining, "the relay stops"
+		return metrics.RefusedDraining, stops
 	case s.sessions.len() >= s.MaxSessions:
 		return metrics.RefusedLimit, "no more sessions here: --max-sessions"
 	default:
