@@ -1,14 +1,21 @@
 package follow_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/follow"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/transport"
 )
+
+// cached is for how long a relay keeps groups, retained for how long the publisher
+// of these tests does.
+const cached, retained = 3 * time.Second, 5 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -67,6 +74,112 @@ func TestKillOneByOne(t *testing.T) {
 				w.nodes[name].Restart()
 				time.Sleep(5 * time.Second)
 			}
+		}
+	})
+}
+
+// A link between relays that breaks ends what is subscribed through it. What is
+// still announced is subscribed again.
+func TestLinkBreaks(t *testing.T) {
+	tell(t, func(w *world) {
+		publisher, viewers, clients := w.start()
+		for range 3 {
+			w.nodes[clients[1].at()].Relay().CloseLink(publisher.at() + ":4443")
+			time.Sleep(3 * time.Second)
+			for _, v := range viewers {
+				v.wantSmooth("link closed", time.Second)
+			}
+		}
+		w.Partition(publisher.at(), clients[1].at())
+		time.Sleep(4 * time.Second)
+		w.Heal(publisher.at(), clients[1].at())
+		time.Sleep(4 * time.Second)
+		viewers[0].wantSmooth("4 s of partition", groupTime)
+		lost, longest := viewers[1].lost()
+		t.Logf("4 s of partition, far: %d groups lost, longest gap %v", len(lost), longest)
+		if most := int((longest-cached)/groupTime) + 1; longest > 6*time.Second || len(lost) > most {
+			t.Errorf("4 s of partition: longest gap %v, %d groups lost, want at most %d", longest, len(lost), most)
+		}
+	})
+}
+
+// While no relay is there at all, it is dialled on, and all goes on when one is
+// back. A group that the publisher does not have any more is lost, no other. A
+// viewer whose relay is there, and knows of nothing, has some patience.
+func TestOutage(t *testing.T) {
+	tell(t, func(w *world) {
+		_, viewers, clients := w.start()
+		for _, name := range []string{"eu-0", "eu-1"} {
+			w.nodes[name].Kill()
+		}
+		time.Sleep(30 * time.Second)
+		if at := clients[0].at(); at != "" {
+			t.Errorf("the viewer is at %s, which is dead", at)
+		}
+		w.nodes["eu-1"].Restart()
+		time.Sleep(8 * time.Second)
+		near, far := viewers[0], viewers[1]
+		lost, longest := near.lost()
+		t.Logf("%d groups lost, longest gap %v", len(lost), longest)
+		if most := int((longest-retained)/groupTime) + 1; len(lost) > most || longest > 34*time.Second {
+			t.Errorf("longest gap %v, %d groups lost, want at most %d", longest, len(lost), most)
+		}
+		if near.quietFor() > groupTime {
+			t.Errorf("nothing comes")
+		}
+		select {
+		case <-far.done:
+			if errors.Is(far.err, moq.ErrEnded) {
+				t.Error("a track that is gone has ended well")
+			}
+		default:
+			t.Error("a track that has been gone for long has not ended")
+		}
+	})
+}
+
+// A viewer whose relay is the only one that it may use ends with it.
+func TestNoReconnect(t *testing.T) {
+	tell(t, func(w *world) {
+		w.join("publisher", "eu-0").publish()
+		time.Sleep(time.Second)
+		dial := w.dials("viewer", []string{"us-0"}, nil, moq.NewBudget(1<<20))
+		first, err := dial(w.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follow.New(follow.Config{}, first)
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(context.Background()) }()
+		track, err := f.Track(clip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := track.Subscribe(moq.SubscribeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := sub.Next(w.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		g.Close()
+		w.nodes["us-0"].Kill()
+		if err := <-ended; !errors.Is(err, transport.ErrTimeout) {
+			t.Errorf("ended with %v, want that the relay is silent", err)
+		}
+		for err = nil; err == nil; {
+			g, err = sub.Next(w.Context())
+			if err == nil {
+				g.Close()
+			}
+		}
+		if !errors.Is(err, moq.ErrGoingAway) {
+			t.Errorf("the track ended with %v", err)
+		}
+		if _, err := f.Track(clip); err == nil {
+			t.Error("a track is still to be had")
 		}
 	})
 }

@@ -12,10 +12,13 @@ import (
 const (
 	// minPace and maxPace bound the time between two dials.
 	minPace = 50 * time.Millisecond
-	maxPace = 2 * time.Second
+	maxPace = 1500 * time.Millisecond
 	// headStart is how long a dial is given before the next one begins beside it:
 	// of several relays behind one address, one that is dead does not answer.
 	headStart = 300 * time.Millisecond
+	// dialTimeout bounds a dial: of relays that are all gone, one that is back is to
+	// be found by the next.
+	dialTimeout = 4 * time.Second
 	// maxDials is how many dials run beside each other.
 	maxDials = 4
 	// minProbation is how long, at least, a relay is listened to before it takes
@@ -147,7 +150,9 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 // attempt is one dial. Nobody takes its result if ctx is done before.
 func (f *Follower) attempt(ctx context.Context, lost <-chan struct{}, results chan<- Relay) {
 	began := time.Now()
-	r, err := f.config.Dial(ctx)
+	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
+	r, err := f.config.Dial(dialling)
+	cancel()
 	if err != nil {
 		r = nil
 	} else if !stays(ctx, r, lost, max(minProbation, time.Since(began))) {

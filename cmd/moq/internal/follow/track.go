@@ -79,15 +79,14 @@ func (t *track) run(ctx context.Context) {
 	defer poll.Stop()
 	over := moq.ErrGoingAway
 	for ctx.Err() == nil {
-		var isOver bool
-		if over, isOver = t.look(ctx, time.Now()); isOver {
+		if why, isOver := t.look(ctx, time.Now()); isOver {
+			over = why
 			break
 		}
 		select {
 		case <-t.woken:
 		case <-poll.C:
 		case <-ctx.Done():
-			over = moq.ErrGoingAway
 		}
 	}
 	t.out.End(over)

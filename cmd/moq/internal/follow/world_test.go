@@ -304,6 +304,13 @@ func (v *viewing) lost() (groups []uint64, longest time.Duration) {
 	return groups, longest
 }
 
+// quietFor returns how long ago the last frame came.
+func (v *viewing) quietFor() time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Since(v.last)
+}
+
 // wantSmooth checks that nothing was lost and that no gap was longer than limit.
 func (v *viewing) wantSmooth(what string, limit time.Duration) {
 	v.w.Helper()
