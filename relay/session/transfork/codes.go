@@ -93,10 +93,11 @@ func (s *Session) endOfStream(err error) error {
 
 // endOfConn returns why what a peer published ended with its connection. A
 // publisher that is done closes it with code 0: that is a clean end, unless one
-// side is going away.
+// side is going away. Of a relay, which others publish to, it says nothing.
 func (s *Session) endOfConn(err error) error {
 	e, ok := errors.AsType[*transport.CloseError](err)
-	if ok && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.isEnding() {
+	isPublisher := !s.isClient && !s.isPeer()
+	if ok && isPublisher && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.isEnding() {
 		return moq.ErrEnded
 	}
 	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}
