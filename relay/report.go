@@ -71,25 +71,19 @@ func (r *Relay) isElsewhere() bool {
 		path moq.Path
 		kind origin.Kind
 	}
-	here := make(map[published]bool) // with whether it is elsewhere
-	for _, a := range r.table.Snapshot() {
-		p := published{a.Path, a.Kind}
+	onlyHere := make(map[published]struct{})
+	all := r.table.Snapshot()
+	for _, a := range all {
 		if a.Class == origin.Client {
-			here[p] = here[p]
+			onlyHere[published{a.Path, a.Kind}] = struct{}{}
 		}
 	}
-	for _, a := range r.table.Snapshot() {
-		p := published{a.Path, a.Kind}
-		if _, ok := here[p]; ok && a.Class == origin.Peer {
-			here[p] = true
+	for _, a := range all {
+		if a.Class == origin.Peer {
+			delete(onlyHere, published{a.Path, a.Kind})
 		}
 	}
-	for _, elsewhere := range here {
-		if !elsewhere {
-			return false
-		}
-	}
-	return true
+	return len(onlyHere) == 0
 }
 
 func peerInfo(p cluster.PeerStatus) server.PeerInfo {

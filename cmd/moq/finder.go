@@ -81,10 +81,11 @@ func (f *finder) newest() (path moq.Path, found bool, changed <-chan struct{}) {
 	return path, found, f.changed
 }
 
-// newer returns the newest track if it is of a later broadcast than path.
-func (f *finder) newer(path moq.Path) (moq.Path, bool, <-chan struct{}) {
+// newer tells whether a later broadcast than that of path is announced, and
+// returns a channel that is closed when that may have changed.
+func (f *finder) newer(path moq.Path) (found bool, changed <-chan struct{}) {
 	newest, found, changed := f.newest()
 	was, _ := karp.ID(path.Parent())
 	is, _ := karp.ID(newest.Parent())
-	return newest, found && is > was, changed
+	return found && is > was, changed
 }

@@ -185,11 +185,11 @@ func (v *viewing) watch(ctx context.Context) error {
 		case result == limited:
 			return nil
 		case result == hasEnded:
-			if _, later, _ := v.finder.newer(path); !later {
+			if later, _ := v.finder.newer(path); !later {
 				return nil
 			}
 		case result == brokeOff:
-			if _, later, _ := v.finder.newer(path); !later {
+			if later, _ := v.finder.newer(path); !later {
 				return v.brokenOff()
 			}
 		}
@@ -281,7 +281,7 @@ func (v *viewing) watchNewer(ctx context.Context, path moq.Path) (newer <-chan s
 	go func() {
 		defer close(done)
 		for {
-			_, found, changed := v.finder.newer(path)
+			found, changed := v.finder.newer(path)
 			if found {
 				close(announced)
 				return

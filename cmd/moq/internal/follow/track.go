@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -79,7 +80,7 @@ func (t *track) run(ctx context.Context) {
 	defer poll.Stop()
 	over := moq.ErrGoingAway
 	for ctx.Err() == nil {
-		if why, isOver := t.look(ctx, time.Now()); isOver {
+		if why := t.look(ctx, time.Now()); why != nil {
 			over = why
 			break
 		}
@@ -116,13 +117,13 @@ func (t *track) close() {
 	}
 }
 
-// look does what is due and reports whether the track is over, and how.
-func (t *track) look(ctx context.Context, now time.Time) (over error, isOver bool) {
+// look does what is due, and says how the track is over if it is.
+func (t *track) look(ctx context.Context, now time.Time) error {
 	if t.isIdle(now) && t.out.EndIfIdle() {
-		return moq.ErrCancelled, true
+		return moq.ErrCancelled
 	}
 	if err := t.out.Err(); err != nil {
-		return err, true
+		return err
 	}
 	m := t.follower.now()
 	var announcement uint64
@@ -140,7 +141,7 @@ func (t *track) look(ctx context.Context, now time.Time) (over error, isOver boo
 			t.subscribeLocked(ctx, m, announcement, now)
 		}
 		t.supersedeLocked(now)
-		return nil, false
+		return nil
 	}
 	return t.renewLocked(ctx, m, announcement, now)
 }
@@ -161,27 +162,25 @@ func (t *track) isIdle(now time.Time) bool {
 }
 
 // renewLocked subscribes again, or decides that the track is over.
-func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, now time.Time) (over error, isOver bool) {
+func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, now time.Time) error {
 	demand, _ := t.out.Demand()
 	switch {
-	case demand.Subscribers == 0:
-		return nil, false // not yet, or not any more
-	case m == nil:
-		t.lastFed = now // the relay is lost, nobody knows of the track
-		return nil, false
+	case demand.Subscribers == 0, m == nil:
+		t.lastFed = now // nobody wants it, or nobody knows of it
+		return nil
 	case t.endings > 1, t.endings == 1 && announcement == 0:
-		return moq.ErrEnded, true // what is announced may not have been withdrawn yet
+		return moq.ErrEnded // what is announced may not have been withdrawn yet
 	case m.since.After(t.lastFed):
 		t.lastFed = m.since
 	}
 	if now.Sub(t.lastFed) > t.follower.config.Patience {
-		return t.failure, true
+		return cmp.Or(t.failure, moq.ErrTimeout)
 	}
 	isNews := t.failure == nil || announcement > 0 || m.relay.Announced() == nil
 	if isNews && !now.Before(t.retryAt) {
 		t.subscribeLocked(ctx, m, announcement, now)
 	}
-	return nil, false
+	return nil
 }
 
 // subscribeLocked adds a feed from a relay. It begins with the first group that
