@@ -178,16 +178,19 @@ func (c *Cluster) watchSilence(ctx context.Context, l *link, s *carrier) {
 	if c.Silence <= 0 {
 		return
 	}
-	ticker := time.NewTicker(c.Silence / 8)
+	// Looks are counted, not time: a machine that stood still has not listened.
+	const looks = 8
+	ticker := time.NewTicker(c.Silence / looks)
 	defer ticker.Stop()
-	last, bytes := time.Now(), s.conn.Stats().BytesReceived
+	bytes, quiet := s.conn.Stats().BytesReceived, 0
 	for {
 		select {
-		case now := <-ticker.C:
+		case <-ticker.C:
+			quiet++
 			if n := s.conn.Stats().BytesReceived; n != bytes {
-				last, bytes = now, n
-			} else if now.Sub(last) >= c.Silence {
-				c.Log.Warn("link is silent", "node", l.name, "since", now.Sub(last))
+				bytes, quiet = n, 0
+			} else if quiet == looks {
+				c.Log.Warn("link is silent", "node", l.name, "for", c.Silence)
 				s.session.Close(0, errSilent.Error())
 				return
 			}
