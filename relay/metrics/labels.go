@@ -96,7 +96,17 @@ const (
 	Internal Plane = "internal" // what other nodes see
 )
 
+// Direction tells what this relay says from what it is told.
+type Direction string
+
+// The directions.
+const (
+	Sent     Direction = "sent"
+	Received Direction = "received"
+)
+
 var (
+	directions      = []Direction{Sent, Received}
 	protocols       = []Protocol{Transfork}
 	transports      = []string{"quic", "webtransport"}
 	peers           = []Peer{Client, Node}

@@ -27,6 +27,7 @@ type Relay struct {
 	sessionsClosed   *prometheus.CounterVec   // reason
 	sessionsRefused  *prometheus.CounterVec   // reason
 	handshakeSeconds *prometheus.HistogramVec // transport
+	goaways          *prometheus.CounterVec   // direction
 	panics           prometheus.Counter
 	draining         prometheus.Gauge
 
@@ -81,6 +82,7 @@ func New() *Relay {
 		sessionsClosed:   l.counters("sessions_closed_total", "Sessions that ended, by what ended them.", "reason"),
 		sessionsRefused:  l.counters("sessions_refused_total", "Connections that did not become a session, by what was missing.", "reason"),
 		handshakeSeconds: l.histograms("handshake_seconds", "Time from a connection's first stream to the end of the session's handshake.", handshakeBuckets, "transport"),
+		goaways:          l.counters("goaways_total", "Sessions whose peer was told to go elsewhere (sent), or with nodes that said so (received).", "direction"),
 		panics:           l.counter("panics_total", "Sessions that ended by a panic, which is a bug of this relay."),
 		draining:         l.gauge("draining", "1 while the relay is stopping gracefully."),
 
@@ -184,6 +186,7 @@ func (r *Relay) preset() {
 	presetCounters(r.groupsDropped, dropReasons)
 	presetCounters(r.cacheRequests, cacheResults)
 	presetCounters(r.peerDials, dialResults)
+	presetCounters(r.goaways, directions)
 	presetGauges(r.subscriptions, sides)
 	presetGauges(r.peers, peerStates)
 }

@@ -38,6 +38,9 @@ func (r *Relay) SessionRefused(reason RefuseReason) {
 	r.sessionsRefused.WithLabelValues(string(reason)).Inc()
 }
 
+// WentAway counts that one side of a session has told the other to go elsewhere.
+func (r *Relay) WentAway(d Direction) { r.goaways.WithLabelValues(string(d)).Inc() }
+
 // Panicked counts a panic that ended a session.
 func (r *Relay) Panicked() { r.panics.Inc() }
 

@@ -3,6 +3,8 @@ package transfork
 import (
 	"context"
 	"errors"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
 )
 
 // errDraining is why things end while the session is being drained.
@@ -20,9 +22,10 @@ type stage struct {
 	hooks map[*func()]struct{}
 }
 
-// begin begins a stage, unless that has happened already.
-func (s *Session) begin(st *stage) {
+// begin begins a stage, and reports whether that had not happened already.
+func (s *Session) begin(st *stage) bool {
 	s.mu.Lock()
+	isFirst := !st.begun
 	st.begun = true
 	hooks := st.hooks
 	st.hooks = nil
@@ -30,6 +33,7 @@ func (s *Session) begin(st *stage) {
 	for f := range hooks {
 		(*f)()
 	}
+	return isFirst
 }
 
 // on has f called, once, when the stage begins, which may be at once. The
@@ -63,14 +67,23 @@ func (s *Session) hasBegun(st *stage) bool {
 // GoAway ends the Announce streams that the peer has opened, and the asking
 // direction of our own at a client: a publisher learns by it that it should
 // announce elsewhere. What it has announced here stands until its session ends.
-func (s *Session) GoAway() { s.begin(&s.leaving) }
+func (s *Session) GoAway() {
+	if s.begin(&s.leaving) {
+		s.config.Metrics.WentAway(metrics.Sent)
+	}
+}
 
 // GoingAway is closed when the peer has ended an Announce stream.
 func (s *Session) GoingAway() <-chan struct{} { return s.goingAway }
 
 // peerLeaves notes that the peer has ended an Announce stream.
 func (s *Session) peerLeaves() {
-	s.goOnce.Do(func() { close(s.goingAway) })
+	s.goOnce.Do(func() {
+		close(s.goingAway)
+		if s.isClient || s.isPeer() { // a client only withdraws what it published
+			s.config.Metrics.WentAway(metrics.Received)
+		}
+	})
 }
 
 // isEnding tells whether one of the two sides has said that it goes away, so

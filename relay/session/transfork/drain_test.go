@@ -41,7 +41,9 @@ func TestGoAway(t *testing.T) {
 
 		for i := range 2 {
 			w.session(i).GoAway()
+			w.session(i).GoAway() // once is enough
 		}
+		w.wantMetric("goaways_total", "direction=sent", 2)
 		announcements.wantEOF()
 		interest.wantEOF()
 		interest.fin()
