@@ -47,6 +47,9 @@ type RelayClusterList struct {
 }
 
 // RelayClusterSpec is what a user can ask for.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.root) != has(self.externalRoot)",message="root: want exactly one of root and externalRoot: set root to {} for a cluster of its own, or name in externalRoot the root to join"
+// +kubebuilder:validation:XValidation:rule="has(self.root) == has(oldSelf.root)",message="root: root and externalRoot cannot be exchanged, the nodes would lose each other: create another RelayCluster and delete this one"
 type RelayClusterSpec struct {
 	// Image of the relay, for example ghcr.io/moqrelay/moq-relay:v0.1.0; a
 	// digest is welcome. Left out, it is the image that the operator was
@@ -77,9 +80,16 @@ type RelayClusterSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port,omitempty"`
 
-	// Root introduces the nodes to each other; {} is enough.
-	// +required
-	Root *Root `json:"root"`
+	// Root introduces the nodes to each other; {} is enough. Left out, it is
+	// externalRoot that does.
+	// +optional
+	Root *Root `json:"root,omitempty"`
+	// ExternalRoot joins the regions to the root of another RelayCluster. The
+	// nodes of both must trust each other: name the other's authority here, and
+	// this one's in spec.tls.internal.trustSecretRefs there, or give both the
+	// same authority with spec.tls.internal.mode Secret.
+	// +optional
+	ExternalRoot *ExternalRoot `json:"externalRoot,omitempty"`
 	// Regions are the relays that users connect to, one StatefulSet each.
 	// +optional
 	// +listType=map
@@ -125,6 +135,24 @@ type Root struct {
 	// Pod settings of the root, before those of the cluster.
 	// +optional
 	Pod *PodSettings `json:"pod,omitempty"`
+}
+
+// ExternalRoot is the root of another cluster.
+type ExternalRoot struct {
+	// Hosts are the nodes of that root, all of them, as its status.root.hosts
+	// has them: host or host:port; without a port it is 443.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:XValidation:rule="self.all(h, h.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$'))",message="hosts: want lower-case host names, without scheme and with the port if it is not 443, such as root.example.com:4443"
+	Hosts []string `json:"hosts"`
+	// CASecretRef names the Secret of this namespace that holds the authority of
+	// that cluster's nodes in ca.crt, or in tls.crt. Left out, it is trusted only
+	// if it is the authority of these nodes too.
+	// +optional
+	CASecretRef *SecretRef `json:"caSecretRef,omitempty"`
 }
 
 // Region is a set of relays near each other, behind one name.

@@ -214,3 +214,35 @@ func read(t *testing.T, glob string) []manifest {
 	}
 	return files
 }
+
+// What is refused of a change, and not of what it leads to.
+func TestRefusedChanges(t *testing.T) {
+	server := newAPIServer(t)
+	const head = "apiVersion: moqrelay.io/v1alpha1\nkind: RelayCluster\nmetadata: {name: live}\nspec: "
+	const own, joined = head + "{root: {}}", head + "{externalRoot: {hosts: [root.example.com]}}"
+	for _, test := range []struct {
+		name, before, after string
+		want                string
+	}{
+		{"a root of its own is given up", own, joined, "root: root and externalRoot cannot be exchanged"},
+		{"a root of its own is taken up", joined, own, "root: root and externalRoot cannot be exchanged"},
+		{"the root of the other cluster moves", joined, head + "{externalRoot: {hosts: [new.example.com]}}", ""},
+		{"the root grows", own, head + "{root: {replicas: 2}}", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before, _ := server.admit(t.Context(), t, []byte(test.before))
+			after, problems := server.admit(t.Context(), t, []byte(test.after))
+			if len(problems) > 0 {
+				t.Fatalf("it is refused by itself: %q", problems)
+			}
+			errs, _ := server.cel.Validate(t.Context(), nil, server.structural, after, before, celconfig.RuntimeCELCostBudget)
+			got := ""
+			if err := errs.ToAggregate(); err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, test.want) || (test.want == "") != (got == "") {
+				t.Errorf("API server says %q, want %q", got, test.want)
+			}
+		})
+	}
+}

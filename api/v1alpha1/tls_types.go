@@ -48,6 +48,15 @@ type InternalTLS struct {
 	// while one replaces the other.
 	// +optional
 	CASecretRef *SecretRef `json:"caSecretRef,omitempty"`
+	// TrustSecretRefs name Secrets of this namespace with further authorities,
+	// in ca.crt or in tls.crt, whose nodes may join this cluster: those of a
+	// RelayCluster that names this one's root as its externalRoot. Whoever holds
+	// a certificate of such an authority is a node.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	TrustSecretRefs []SecretRef `json:"trustSecretRefs,omitempty"`
 }
 
 // SelfSigned is the life of the certificates that the operator issues.

@@ -14,6 +14,7 @@ import (
 var (
 	namePattern     = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 	hostPattern     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	hostPortPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$`)
 	durationPattern = regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
 	spacePattern    = regexp.MustCompile(`[[:space:]]`)
 	flagPattern     = regexp.MustCompile(`^--[a-z]`)
@@ -37,7 +38,7 @@ func Validate(c *RelayCluster) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs = append(errs, validateImage(&c.Spec, spec)...)
 	errs = append(errs, inRange(spec.Child("port"), int64(c.Spec.Port), 1, 65535)...)
-	errs = append(errs, c.Spec.Root.validate(spec.Child("root"))...)
+	errs = append(errs, validateRoots(&c.Spec, spec)...)
 	errs = append(errs, validateRegions(c.Spec.Regions, spec.Child("regions"))...)
 	errs = append(errs, c.Spec.TLS.validate(spec.Child("tls"))...)
 	errs = append(errs, c.Spec.Pod.validate(spec.Child("pod"))...)
@@ -52,22 +53,53 @@ func validateImage(s *RelayClusterSpec, spec *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(spec.Child("image"), s.Image, "image: has a space in it: write it as registry/name:tag or registry/name@sha256:digest"))
 	}
 	errs = append(errs, oneOf(spec.Child("imagePullPolicy"), s.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
-	secrets := spec.Child("imagePullSecrets")
-	errs = append(errs, atMost(secrets, len(s.ImagePullSecrets), 16)...)
+	return append(errs, validateRefs(s.ImagePullSecrets, spec.Child("imagePullSecrets"), 16)...)
+}
+
+func validateRefs(refs []SecretRef, path *field.Path, most int) field.ErrorList {
+	errs := atMost(path, len(refs), most)
 	seen := map[string]bool{}
-	for i, ref := range s.ImagePullSecrets {
-		errs = append(errs, ref.validate(secrets.Index(i))...)
+	for i, ref := range refs {
+		errs = append(errs, ref.validate(path.Index(i))...)
 		if seen[ref.Name] {
-			errs = append(errs, field.Duplicate(secrets.Index(i), map[string]string{"name": ref.Name}))
+			errs = append(errs, field.Duplicate(path.Index(i), map[string]string{"name": ref.Name}))
 		}
 		seen[ref.Name] = true
 	}
 	return errs
 }
 
+func validateRoots(s *RelayClusterSpec, spec *field.Path) field.ErrorList {
+	errs := append(s.Root.validate(spec.Child("root")), s.ExternalRoot.validate(spec.Child("externalRoot"))...)
+	if (s.Root != nil) == (s.ExternalRoot != nil) {
+		errs = append(errs, field.Invalid(spec, "", "root: want exactly one of root and externalRoot: set root to {} for a cluster of its own, or name in externalRoot the root to join"))
+	}
+	return errs
+}
+
+func (r *ExternalRoot) validate(path *field.Path) field.ErrorList {
+	if r == nil {
+		return nil
+	}
+	hosts := path.Child("hosts")
+	var errs field.ErrorList
+	switch {
+	case r.Hosts == nil:
+		errs = append(errs, field.Required(hosts, ""))
+	case len(r.Hosts) == 0:
+		errs = append(errs, field.Invalid(hosts, 0, hosts.String()+" in body should have at least 1 items"))
+	}
+	errs = append(errs, validateSet(hosts, r.Hosts, 3, 260, hostPortPattern.MatchString,
+		"hosts: want lower-case host names, without scheme and with the port if it is not 443, such as root.example.com:4443")...)
+	if r.CASecretRef != nil {
+		errs = append(errs, r.CASecretRef.validate(path.Child("caSecretRef"))...)
+	}
+	return errs
+}
+
 func (r *Root) validate(path *field.Path) field.ErrorList {
 	if r == nil {
-		return field.ErrorList{field.Required(path, "")}
+		return nil
 	}
 	errs := inRange(path.Child("replicas"), int64(r.Replicas), 1, 3)
 	errs = append(errs, r.Exposure.validate(path.Child("exposure"))...)
@@ -159,6 +191,7 @@ func (t *InternalTLS) validate(path *field.Path) field.ErrorList {
 	if t.CASecretRef != nil {
 		errs = append(errs, t.CASecretRef.validate(path.Child("caSecretRef"))...)
 	}
+	errs = append(errs, validateRefs(t.TrustSecretRefs, path.Child("trustSecretRefs"), 8)...)
 	return append(errs, t.SelfSigned.validate(path.Child("selfSigned"))...)
 }
 

@@ -73,9 +73,11 @@ func (s *scope) ready(others ...verdict) verdict {
 	return yes(v1alpha1.ReasonReady, "the cluster serves as the spec asks")
 }
 
+// available says whether users find relays. A root that is another cluster's is
+// not asked: without it relays serve what they have.
 func (s *scope) available(status v1alpha1.RelayClusterStatus) verdict {
 	switch {
-	case status.Root == nil || status.Root.ReadyReplicas == 0:
+	case s.cluster.Spec.ExternalRoot == nil && (status.Root == nil || status.Root.ReadyReplicas == 0):
 		return no(v1alpha1.ReasonRootUnavailable, "no pod of the root is ready"+s.because(resources.RoleRoot, ""))
 	case len(status.Regions) == 0:
 		return no(v1alpha1.ReasonNoRegions, "there is no region to connect to: add one to spec.regions")

@@ -56,7 +56,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		}
 	}()
 
-	phases := []phase{r.validate, r.certificates, r.expose, r.planRollout}
+	phases := []phase{r.validate, r.certificates, r.trustOthers, r.expose, r.planRollout}
 	if !cluster.Spec.Paused {
 		phases = append(phases, r.applyShared, r.applySets, r.prune)
 	}

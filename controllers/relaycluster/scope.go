@@ -54,7 +54,7 @@ func (r *Reconciler) newScope(ctx context.Context, cluster *v1alpha1.RelayCluste
 		cluster: cluster,
 		input:   resources.Input{Cluster: cluster, Image: r.Image, OperatorNamespace: r.OperatorNamespace},
 	}
-	if cluster.Spec.Root != nil {
+	if cluster.Spec.Root != nil || cluster.Spec.ExternalRoot != nil {
 		s.sets = resources.Sets(cluster)
 	}
 	ours := map[string]string{resources.LabelCluster: cluster.Name}

@@ -98,7 +98,12 @@ func (s Set) wildcard() []string {
 
 // nodesByPodHostname reports whether other nodes dial the pods by the names that
 // the user gave them.
-func (s Set) nodesByPodHostname() bool { return s.Exposure.NodeName == v1alpha1.NodesByPodHostname }
+func (s Set) nodesByPodHostname() bool {
+	if s.Exposure.NodeName == "" {
+		return s.Exposure.PodHostname != "" && s.Cluster.Spec.ExternalRoot != nil
+	}
+	return s.Exposure.NodeName == v1alpha1.NodesByPodHostname
+}
 
 // UserPort returns the port by which users reach the relays, but for that of a
 // NodePort, which Kubernetes chooses.

@@ -50,18 +50,15 @@ type Layout struct {
 
 // PodLayout returns the layout of the pods of a set.
 func PodLayout(s Set) Layout {
-	root := RootSet(s.Cluster)
 	l := Layout{
 		Bind:        anyAddress(s.relayPort()),
 		PrivateBind: anyAddress(s.privatePort()),
 		Dir:         podDir,
 		Node:        s.host(podName),
+		Roots:       Roots(s.Cluster),
 	}
 	if s.onHost() {
 		l.PrivateBind = net.JoinHostPort(loopback, strconv.Itoa(int(s.privatePort())))
-	}
-	for i := range int(root.Replicas) {
-		l.Roots = append(l.Roots, root.Host(i))
 	}
 	return l
 }

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -31,16 +32,33 @@ type Set struct {
 	Pod v1alpha1.PodSettings
 }
 
-// RootSet returns the root of a cluster.
+// RootSet returns the root of a cluster that has one of its own.
 func RootSet(c *v1alpha1.RelayCluster) Set {
 	root := c.Spec.Root
 	return Set{Cluster: c, Role: RoleRoot, Replicas: root.Replicas, Exposure: root.Exposure, Pod: mergePod(c.Spec.Pod, root.Pod)}
 }
 
-// Sets returns the root and the regions of a cluster, which has been defaulted,
-// in the order of the spec.
+// Roots returns how nodes dial the roots of a cluster: its own, or those that it
+// joins.
+func Roots(c *v1alpha1.RelayCluster) []string {
+	if c.Spec.Root == nil {
+		return slices.Clone(c.Spec.ExternalRoot.Hosts)
+	}
+	root := RootSet(c)
+	var hosts []string
+	for i := range int(root.Replicas) {
+		hosts = append(hosts, root.Host(i))
+	}
+	return hosts
+}
+
+// Sets returns the root, if it is the cluster's own, and the regions of a
+// cluster, which has been defaulted, in the order of the spec.
 func Sets(c *v1alpha1.RelayCluster) []Set {
-	sets := []Set{RootSet(c)}
+	var sets []Set
+	if c.Spec.Root != nil {
+		sets = append(sets, RootSet(c))
+	}
 	for i := range c.Spec.Regions {
 		r := &c.Spec.Regions[i]
 		sets = append(sets, Set{

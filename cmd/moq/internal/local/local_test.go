@@ -86,6 +86,7 @@ func TestU4BadManifests(t *testing.T) {
 		"another kind":      {"apiVersion: v1\nkind: Pod\n", "Pod"},
 		"unknown field":     {head + "spec: {root: {}, regoins: []}\n", "regoins"},
 		"bad region name":   {head + "spec: {root: {}, regions: [{name: EU}]}\n", "spec.regions[0].name"},
+		"external root":     {head + "spec: {externalRoot: {hosts: [root.example.com]}}\n", "spec.externalRoot: this machine has no way into another cluster"},
 		"too many relays":   {head + "spec: {root: {}, regions: [{name: eu, replicas: 11}]}\n", "spec.regions[0]"},
 		"unknown extra arg": {head + "spec: {root: {}, pod: {extraArgs: [--no-such-flag]}}\n", "extraArgs"},
 	} {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -60,6 +61,9 @@ func Render(manifest []byte, dir string, offset int) (Plan, error) {
 	cluster, err := v1alpha1.Decode(manifest)
 	if err != nil {
 		return Plan{}, err
+	}
+	if cluster.Spec.ExternalRoot != nil {
+		return Plan{}, errors.New("spec.externalRoot: this machine has no way into another cluster: set spec.root to {} to run the regions with a root of their own")
 	}
 	cluster.Spec.TLS.Public = nil // there are no Secrets here: users pin the internal certificate
 	plan := Plan{Name: cluster.Name, sets: resources.Sets(cluster)}
