@@ -5,9 +5,10 @@ package v1alpha1
 // is Unknown when what it is computed from could not be read.
 const (
 	// ConditionReady is True when the cluster serves as the spec asks: it is
-	// Available, CertificatesReady and ExposureReady, and what the operator
-	// wanted to change it could change. Else its reason and message are those of
-	// the first that fails. Positive polarity.
+	// Available, CertificatesReady and ExposureReady, no node is known to have
+	// lost the root, no rollout is stuck, autoscalers have something to go by,
+	// and what the operator wanted to change it could change. Else its reason and
+	// message are those of the first that fails. Positive polarity.
 	ConditionReady = "Ready"
 	// ConditionAvailable is True when the root and every region that is not
 	// parked have a ready pod. Positive polarity.
@@ -15,9 +16,14 @@ const (
 	// ConditionProgressing is True while pods are replaced, added or removed.
 	// Neutral: both are fine.
 	ConditionProgressing = "Progressing"
-	// ConditionCertificatesReady is True when every certificate is there, valid
-	// and good for its names. Positive polarity.
+	// ConditionCertificatesReady is True when every certificate is there, valid,
+	// good for its names, and served by every ready node that could be asked.
+	// Positive polarity.
 	ConditionCertificatesReady = "CertificatesReady"
+	// ConditionClusterConnected is True when every ready node says that it has a
+	// session with every root. Unknown when one cannot be asked and none says
+	// that it has not. Positive polarity.
+	ConditionClusterConnected = "ClusterConnected"
 	// ConditionExposureReady is True when every set that is to be reached from
 	// outside has an address. Positive polarity.
 	ConditionExposureReady = "ExposureReady"
@@ -38,6 +44,9 @@ const (
 	// ReasonInvalidSpec: Ready is False, the spec breaks a rule that the schema
 	// could not check.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonStatusRefused: Ready is False, the API server does not take the
+	// status: its CustomResourceDefinition is older than the operator.
+	ReasonStatusRefused = "StatusRefused"
 	// ReasonImageMissing: Ready is False, neither the spec nor the operator names
 	// an image.
 	ReasonImageMissing = "ImageMissing"
@@ -51,6 +60,18 @@ const (
 	// ReasonNoRegions: Available is False, no region is there to connect to.
 	ReasonNoRegions = "NoRegions"
 
+	// ReasonClusterConnected goes with ClusterConnected being True.
+	ReasonClusterConnected = "ClusterConnected"
+	// ReasonRootUnreachable: ClusterConnected is False, no node has a session
+	// with every root.
+	ReasonRootUnreachable = "RootUnreachable"
+	// ReasonPartiallyConnected: ClusterConnected is False, some nodes have no
+	// session with a root.
+	ReasonPartiallyConnected = "PartiallyConnected"
+	// ReasonMetricsUnavailable: ClusterConnected is Unknown, nodes do not answer
+	// the operator.
+	ReasonMetricsUnavailable = "MetricsUnavailable"
+
 	// ReasonUpToDate: Progressing is False, all pods are as wanted.
 	ReasonUpToDate = "UpToDate"
 	// ReasonRollingOut: Progressing is True, pods are being replaced.
@@ -60,6 +81,13 @@ const (
 	// ReasonRolloutStuck: Progressing is False, a new pod does not become ready
 	// and no further one is replaced.
 	ReasonRolloutStuck = "RolloutStuck"
+
+	// ReasonRolloutHeld: Progressing is False, pods are still to be replaced and
+	// spec.upgrade.paused holds that back.
+	ReasonRolloutHeld = "RolloutHeld"
+	// ReasonDraining: Progressing is True, sessions are told to move before pods
+	// are removed.
+	ReasonDraining = "Draining"
 
 	// ReasonCertificatesValid goes with CertificatesReady being True.
 	ReasonCertificatesValid = "CertificatesValid"
@@ -77,6 +105,9 @@ const (
 	// ReasonNearExpiry: CertificatesReady is False, a certificate of the user's
 	// is about to end or has ended.
 	ReasonNearExpiry = "NearExpiry"
+	// ReasonNotYetServed: CertificatesReady is False, a ready node serves another
+	// certificate than the one that was stored minutes ago.
+	ReasonNotYetServed = "NotYetServed"
 
 	// ReasonExposed goes with ExposureReady being True.
 	ReasonExposed = "Exposed"
@@ -103,6 +134,10 @@ const (
 	// ReasonMetricMissing: AutoscalingActive is False, the metrics lack the pods
 	// of a region.
 	ReasonMetricMissing = "MetricMissing"
+
+	// ReasonScalingLimited: AutoscalingActive is False, an autoscaler wants more
+	// pods than maxReplicas allows. Ready does not depend on it.
+	ReasonScalingLimited = "ScalingLimited"
 
 	// ReasonPaused goes with Paused being True.
 	ReasonPaused = "Paused"

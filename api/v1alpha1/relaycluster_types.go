@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // RelayCluster is a network of Media-over-QUIC relays: a root that introduces
@@ -17,7 +18,10 @@ import (
 // +kubebuilder:printcolumn:name="Root",type=string,JSONPath=`.status.summary.root`,description="Ready and wanted pods of the root."
 // +kubebuilder:printcolumn:name="Regions",type=string,JSONPath=`.status.summary.regions`,description="Regions that serve, and all that should."
 // +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.status.summary.nodes`,description="Ready and wanted relays, the root's among them."
+// +kubebuilder:printcolumn:name="Sessions",type=string,JSONPath=`.status.summary.sessions`,description="Sessions of users."
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.summary.version`,priority=1,description="Version of the relays."
+// +kubebuilder:printcolumn:name="Egress",type=string,JSONPath=`.status.summary.egress`,priority=1,description="What all relays send."
 // +kubebuilder:printcolumn:name="Port",type=integer,JSONPath=`.spec.port`,priority=1
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.summary.address`,priority=1,description="Where the first region is reached."
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
@@ -108,6 +112,10 @@ type RelayClusterSpec struct {
 	// +optional
 	// +kubebuilder:default={goawaySeconds: 60, terminationGracePeriodSeconds: 90}
 	Drain Drain `json:"drain,omitempty,omitzero"`
+	// Disruption says who may evict relays.
+	// +optional
+	// +kubebuilder:default={safeToEvict: Always}
+	Disruption Disruption `json:"disruption,omitempty,omitzero"`
 	// NetworkPolicy says who may reach the relays inside Kubernetes.
 	// +optional
 	// +kubebuilder:default={enabled: true}
@@ -180,9 +188,42 @@ type Region struct {
 	// +optional
 	// +kubebuilder:default={mode: ClusterIP}
 	Exposure Exposure `json:"exposure,omitempty,omitzero"`
+	// MaxUnavailable is how many relays of the region may be evicted at a time, a
+	// number or a percentage. Left out, it is 1.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?|100)%$`
+	// +kubebuilder:validation:XValidation:rule="type(self) != int || self >= 1",message="maxUnavailable: want a number of 1 or more, or a percentage from 1% to 100%; spec.disruption.safeToEvict: Never is for none"
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
 	// Pod settings of the region, before those of the cluster.
 	// +optional
 	Pod *PodSettings `json:"pod,omitempty"`
+}
+
+// SafeToEvict says by whom relays may be moved to other machines.
+//
+// +kubebuilder:validation:Enum=Always;OnUpgrade;Never
+type SafeToEvict string
+
+// Who may evict relays.
+const (
+	// EvictAlways lets an autoscaler of machines do it, and whoever drains one.
+	EvictAlways SafeToEvict = "Always"
+	// EvictOnUpgrade lets whoever drains a machine do it, as for an upgrade.
+	EvictOnUpgrade SafeToEvict = "OnUpgrade"
+	// EvictNever lets nobody do it.
+	EvictNever SafeToEvict = "Never"
+)
+
+// Disruption says who may evict relays. An evicted relay drains as any other
+// does.
+type Disruption struct {
+	// SafeToEvict is Always to let the cluster autoscaler and whoever drains a
+	// machine evict relays, OnUpgrade to keep the autoscaler from it, Never to
+	// keep both from it: a machine with a relay is then drained only when the
+	// relay is deleted by hand.
+	// +optional
+	// +kubebuilder:default=Always
+	SafeToEvict SafeToEvict `json:"safeToEvict,omitempty"`
 }
 
 // Drain says how a relay stops. New connections go elsewhere as soon as

@@ -15,6 +15,10 @@ type RelayClusterStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// UpdateRevision is what all pods are to become: it changes with the
+	// revision of any set.
+	// +optional
+	UpdateRevision string `json:"updateRevision,omitempty"`
 	// Root is the set of nodes that introduce the others.
 	// +optional
 	Root *RootStatus `json:"root,omitempty"`
@@ -60,6 +64,14 @@ type SetStatus struct {
 	// Revision is the newest revision of the set's pods.
 	// +optional
 	Revision string `json:"revision,omitempty"`
+	// Sessions of users with the relays that could be asked; absent if none
+	// could.
+	// +optional
+	Sessions *int64 `json:"sessions,omitempty"`
+	// EgressBitsPerSecond is the payload that those relays sent when they were
+	// asked last, to users and to each other.
+	// +optional
+	EgressBitsPerSecond *int64 `json:"egressBitsPerSecond,omitempty"`
 	// Endpoints are where users reach the set: all of it first, and then its
 	// pods, the first 100, where each has an address of its own.
 	// +optional
@@ -87,6 +99,10 @@ type RegionStatus struct {
 	// Autoscaled says that a HorizontalPodAutoscaler owns the replicas.
 	// +optional
 	Autoscaled bool `json:"autoscaled,omitempty"`
+	// Draining says that the region is no longer in the spec: its sessions are
+	// told to move, and then it goes.
+	// +optional
+	Draining bool `json:"draining,omitempty"`
 }
 
 // Endpoint is an address where users reach a set.
@@ -119,10 +135,28 @@ type NodeStatus struct {
 	// Ready says that it accepts sessions.
 	// +optional
 	Ready bool `json:"ready"`
-	// Message says why it does not.
+	// Message says why it does not, or why it could not be asked for what
+	// follows.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
+	// RootConnected says that it has a session with every root; absent if it
+	// could not be asked lately, as is everything below.
+	// +optional
+	RootConnected *bool `json:"rootConnected,omitempty"`
+	// Sessions of users with it.
+	// +optional
+	Sessions *int64 `json:"sessions,omitempty"`
+	// ServedFingerprint is the SHA-256 of the certificate that it serves users
+	// now, in hex.
+	// +optional
+	ServedFingerprint string `json:"servedFingerprint,omitempty"`
+	// CertNotAfter is when the first of the certificates ends that it serves.
+	// +optional
+	CertNotAfter *metav1.Time `json:"certNotAfter,omitempty"`
+	// Draining says that it takes leave of its sessions.
+	// +optional
+	Draining bool `json:"draining,omitempty"`
 }
 
 // Plane is one of the two kinds of certificate that a relay serves.
@@ -157,6 +191,10 @@ type CertificateStatus struct {
 	// user's.
 	// +optional
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
+	// ServedBy is how many of the ready relays serve it, or trust it if it is an
+	// authority, as in 3/3; ? stands for not known.
+	// +optional
+	ServedBy string `json:"servedBy,omitempty"`
 }
 
 // Summary holds what is shown in columns.
@@ -170,6 +208,16 @@ type Summary struct {
 	// Nodes is ready over wanted pods, the root's among them.
 	// +optional
 	Nodes string `json:"nodes,omitempty"`
+	// Sessions of all users; a + at its end says that not all relays could be
+	// asked, ? that none could.
+	// +optional
+	Sessions string `json:"sessions,omitempty"`
+	// Version of the relays that could be asked; several while they are replaced.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Egress is what all relays send, in bits per second.
+	// +optional
+	Egress string `json:"egress,omitempty"`
 	// Address is the first endpoint of the first region that has one.
 	// +optional
 	Address string `json:"address,omitempty"`

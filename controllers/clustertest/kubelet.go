@@ -15,7 +15,7 @@ import (
 
 // Kubelet stands in for the kubelets of a namespace until the test ends: it
 // reports a pod as running and ready if starts accepts its image, and as failing
-// to pull it otherwise.
+// to pull it otherwise. Relays answers for the pods that run.
 func (p *Plane) Kubelet(t *testing.T, namespace string, starts func(image string) bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -62,7 +62,9 @@ func (p *Plane) report(ctx context.Context, pod *corev1.Pod, starts func(string)
 	for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
 		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now})
 	}
-	_ = p.Client.Status().Update(ctx, pod) // the next round tries again
+	if p.Client.Status().Update(ctx, pod) == nil { // the next round tries again
+		p.Relays.runs(pod)
+	}
 }
 
 // podIP derives an address from the pod's identity.

@@ -48,6 +48,8 @@ type Plane struct {
 	Client client.WithWatch
 	// Clientset is another, for what Client cannot do.
 	Clientset *kubernetes.Clientset
+	// Relays answers for the pods that Kubelet reports as running.
+	Relays *Relays
 
 	dir         string
 	env         *envtest.Environment
@@ -55,7 +57,11 @@ type Plane struct {
 }
 
 // New returns a control plane that is not started yet.
-func New(o Options) *Plane { return &Plane{options: o} }
+func New(o Options) *Plane {
+	p := &Plane{options: o}
+	p.Relays = newRelays(p)
+	return p
+}
 
 // Run runs the tests of a binary, stops the control plane if a test started it,
 // and returns the exit code.

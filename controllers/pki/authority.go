@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,11 @@ type Authority struct {
 	// and Extra is what the user wants trusted beside it.
 	External bool
 	Extra    []*x509.Certificate
+	// Legacy are authorities of before that nodes may still serve certificates
+	// of; see KeepLegacy.
+	Legacy []*x509.Certificate
+	// Wish is the wish of the user's that the latest of them was made for.
+	Wish string
 }
 
 // AuthorityOf reads the operator's own authority from the data of its Secret.
@@ -88,5 +94,6 @@ func (a Authority) Bundle() []byte {
 	if a.Next != nil {
 		certs = append(certs, a.Next.Certificate)
 	}
-	return Bundle(append(append(certs, a.Previous), a.Extra...)...)
+	certs = append(certs, a.Previous)
+	return Bundle(slices.Concat(certs, a.Extra, a.Legacy)...)
 }

@@ -14,8 +14,10 @@
 //     them is a state that Plan goes on from.
 //   - An authority of the operator's own is replaced in two phases. The next one
 //     is trusted by all before it signs anything, and the previous one is trusted
-//     until nothing that it signed is served. An authority of the user's is never
-//     touched.
+//     until nothing that it signed is served. Where nodes can be asked, each
+//     phase ends when every one of them says so, and never before; where they
+//     cannot, time tells. An authority of the user's is never touched; that it
+//     took the place of another is treated alike.
 //   - Private keys are in the PEM that callers store and nowhere else: no error
 //     and no reason holds one.
 package pki

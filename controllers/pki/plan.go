@@ -13,9 +13,13 @@ import (
 const (
 	// rotateBefore is how long before its end an authority gets a successor.
 	rotateBefore = 90 * 24 * time.Hour
-	// settle is how long every node surely has loaded what was stored: a machine
-	// brings a Secret to its pods within two minutes, and a relay looks every few
-	// seconds.
+	// lastCall is how long before its end an authority is replaced even if not
+	// every node is known to trust the next: those that do not are lost then, and
+	// all are if nothing is done.
+	lastCall = 7 * 24 * time.Hour
+	// settle is how long every node surely has loaded what was stored, where
+	// nobody can ask them: a machine brings a Secret to its pods within two
+	// minutes, and a relay looks every few seconds.
 	settle = time.Hour
 )
 
@@ -25,6 +29,10 @@ type Wanted struct {
 	Names map[string][]string
 	// Validity of a certificate, and how long before its end it is replaced.
 	Validity, RenewBefore time.Duration
+	// RotateAuthority and RotateLeaves are wishes of the user's: an authority, or
+	// a certificate, that was not made for the present one is replaced. Empty is
+	// no wish.
+	RotateAuthority, RotateLeaves string
 }
 
 // State is what certificates a cluster has.
@@ -34,6 +42,11 @@ type State struct {
 	// Leaves are the certificates by the key of their set. What could not be
 	// read is absent.
 	Leaves map[string]*Pair
+	// LeafWishes are the wishes that the leaves were made for.
+	LeafWishes map[string]string
+	// Nodes are all nodes that there are, if they can be asked; else what they
+	// load is a matter of time.
+	Nodes *Nodes
 }
 
 // Action is what a step does.
@@ -76,13 +89,15 @@ func planAuthority(s State, w Wanted, now time.Time) Step {
 		return Step{Action: MakeAuthority, Reason: "there is no authority"}
 	case a.External:
 		return Step{}
-	case a.Next != nil && !now.Before(promoteAt(a)):
+	case a.Next != nil && s.mayPromote(now):
 		return Step{Action: PromoteNext, Reason: "every node trusts the next authority"}
 	case !now.Before(a.Current.Certificate.NotAfter):
 		return Step{Action: MakeAuthority, Reason: fmt.Sprintf("the authority ended on %s", date(a.Current.Certificate.NotAfter))}
 	case a.Next == nil && a.Previous == nil && !now.Before(rotateAt(a)):
 		return Step{Action: PublishNext, Reason: fmt.Sprintf("the authority ends on %s", date(a.Current.Certificate.NotAfter))}
-	case a.Previous != nil && !now.Before(withdrawAt(s, w)):
+	case a.Next == nil && a.Previous == nil && w.RotateAuthority != "" && w.RotateAuthority != a.Wish:
+		return Step{Action: PublishNext, Reason: "a new authority is asked for"}
+	case a.Previous != nil && s.mayWithdraw(w, now):
 		return Step{Action: WithdrawPrevious, Reason: "no node serves what the previous authority signed"}
 	default:
 		return Step{}
@@ -91,25 +106,10 @@ func planAuthority(s State, w Wanted, now time.Time) Step {
 
 func rotateAt(a Authority) time.Time { return a.Current.Certificate.NotAfter.Add(-rotateBefore) }
 
-// promoteAt returns when every node has the next authority in its bundle.
-func promoteAt(a Authority) time.Time {
-	return a.Next.Certificate.NotBefore.Add(clockSkew + settle)
-}
-
-// withdrawAt returns when every node serves a certificate of the current
-// authority. It is the far future while one is still to be issued.
-func withdrawAt(s State, w Wanted) time.Time {
-	var last time.Time
-	for set := range w.Names {
-		leaf := s.Leaves[set]
-		if leaf == nil || leaf.Certificate.CheckSignatureFrom(s.Authority.Current.Certificate) != nil {
-			return s.Authority.Previous.NotAfter
-		}
-		if issued := leaf.Certificate.NotBefore.Add(clockSkew); issued.After(last) {
-			last = issued
-		}
-	}
-	return last.Add(settle)
+// IssuedAt returns when a certificate of the operator's own was made.
+func IssuedAt(leaf *Pair) time.Time {
+	cert := leaf.Certificate
+	return cert.NotBefore.Add(max(0, min(clockSkew, longestPinned-cert.NotAfter.Sub(cert.NotBefore))))
 }
 
 // whyIssue returns why the certificate of a set is to be issued, "" if it is
@@ -122,7 +122,12 @@ func whyIssue(s State, w Wanted, set string, now time.Time) string {
 	cert := leaf.Certificate
 	switch {
 	case cert.CheckSignatureFrom(ca.Certificate) != nil:
+		if s.keepsOld(leaf, now) {
+			return ""
+		}
 		return "another authority has signed it"
+	case w.RotateLeaves != "" && w.RotateLeaves != s.LeafWishes[set]:
+		return "a new one is asked for"
 	case !slices.Equal(namesOf(cert), normalize(w.Names[set])):
 		return "its names are not the ones that are wanted"
 	case !now.Before(cert.NotAfter):
@@ -179,8 +184,9 @@ func Do(step Step, s State, w Wanted, now time.Time, rand io.Reader) (State, err
 		if step.Action == PublishNext {
 			a.Next = pair
 		} else {
-			*a = Authority{Current: pair}
+			*a = Authority{Current: pair, Legacy: a.Legacy}
 		}
+		a.Wish = w.RotateAuthority
 	case PromoteNext:
 		a.Previous, a.Current, a.Next = a.Current.Certificate, a.Next, nil
 	case WithdrawPrevious:
@@ -194,6 +200,11 @@ func Do(step Step, s State, w Wanted, now time.Time, rand io.Reader) (State, err
 			s.Leaves = map[string]*Pair{}
 		}
 		s.Leaves[step.Set] = leaf
+		s.LeafWishes = maps.Clone(s.LeafWishes)
+		if s.LeafWishes == nil {
+			s.LeafWishes = map[string]string{}
+		}
+		s.LeafWishes[step.Set] = w.RotateLeaves
 	case None:
 	}
 	return s, nil
@@ -235,8 +246,12 @@ func NextChange(s State, w Wanted) time.Time {
 	}
 	switch a := s.Authority; {
 	case a.Current == nil || a.External:
+	case a.Next != nil && s.Nodes != nil:
+		sooner(a.Current.Certificate.NotAfter.Add(-lastCall))
 	case a.Next != nil:
 		sooner(promoteAt(a))
+	case a.Previous != nil && s.Nodes != nil:
+		sooner(a.Previous.NotAfter)
 	case a.Previous != nil:
 		sooner(withdrawAt(s, w))
 	default:

@@ -26,12 +26,26 @@ type verdict struct {
 func yes(reason, message string) verdict { return verdict{metav1.ConditionTrue, reason, message} }
 func no(reason, message string) verdict  { return verdict{metav1.ConditionFalse, reason, message} }
 
+// isFault reports whether a condition that need not be True keeps the cluster
+// from being ready all the same.
+func (v verdict) isFault() bool {
+	switch v.reason {
+	case v1alpha1.ReasonUpToDate, v1alpha1.ReasonRolloutHeld, v1alpha1.ReasonScalingLimited:
+		return false
+	default:
+		return v.status == metav1.ConditionFalse
+	}
+}
+
 // conditions returns the conditions, computed from what was seen; only the time
 // of their last change is taken from those of before.
 func (s *scope) conditions(status v1alpha1.RelayClusterStatus) []metav1.Condition {
 	available := s.available(status)
 	certificates := s.certificatesReady()
 	exposure := s.exposureReady()
+	connected := s.clusterConnected()
+	progressing := s.progressing()
+	autoscaling, autoscaled := s.autoscalingActive()
 	var list []metav1.Condition
 	add := func(kind string, v verdict) {
 		if old := meta.FindStatusCondition(s.cluster.Status.Conditions, kind); old != nil {
@@ -43,13 +57,20 @@ func (s *scope) conditions(status v1alpha1.RelayClusterStatus) []metav1.Conditio
 			LastTransitionTime: metav1.NewTime(s.now),
 		})
 	}
-	add(v1alpha1.ConditionReady, s.ready(available, certificates, exposure))
+	wanted := []verdict{available, certificates, exposure}
+	for _, v := range []verdict{connected, progressing, autoscaling} {
+		if v.isFault() {
+			wanted = append(wanted, v)
+		}
+	}
+	add(v1alpha1.ConditionReady, s.ready(wanted...))
 	add(v1alpha1.ConditionAvailable, available)
-	add(v1alpha1.ConditionProgressing, s.progressing())
+	add(v1alpha1.ConditionProgressing, progressing)
 	add(v1alpha1.ConditionCertificatesReady, certificates)
+	add(v1alpha1.ConditionClusterConnected, connected)
 	add(v1alpha1.ConditionExposureReady, exposure)
-	if v, any := s.autoscalingActive(); any {
-		add(v1alpha1.ConditionAutoscalingActive, v)
+	if autoscaled {
+		add(v1alpha1.ConditionAutoscalingActive, autoscaling)
 	}
 	if s.cluster.Spec.Paused {
 		add(v1alpha1.ConditionPaused, yes(v1alpha1.ReasonPaused, "spec.paused is true: nothing but the status is changed"))
@@ -106,11 +127,12 @@ func (s *scope) because(role resources.Role, region string) string {
 func (s *scope) progressing() verdict {
 	plan := s.nextStep()
 	if pod := plan.Waiting; pod != nil {
-		if s.now.Sub(pod.Created) < stuckAfter {
-			s.lookAgain(stuckAfter - s.now.Sub(pod.Created))
-			return yes(v1alpha1.ReasonRollingOut, fmt.Sprintf("%s has the new revision and is not available yet", pod.Name))
+		message := fmt.Sprintf("%s has the new revision and is not available: %s", pod.Name, pod.Waits)
+		if age := s.now.Sub(pod.Created); age < stuckAfter && !pod.Failing {
+			s.lookAgain(stuckAfter - age)
+			return yes(v1alpha1.ReasonRollingOut, message)
 		}
-		return no(v1alpha1.ReasonRolloutStuck, fmt.Sprintf("%s has the new revision and does not become available, no other pod is replaced: see status.nodes, and change the spec back or mend it", pod.Name))
+		return no(v1alpha1.ReasonRolloutStuck, message+"; no other pod is replaced until it is, or until the spec is changed back or mended")
 	}
 	for _, set := range s.sets {
 		seen := s.statefulSet(set)
@@ -133,6 +155,9 @@ func (s *scope) certificatesReady() verdict {
 		if leaf == nil || !s.now.Before(leaf.Certificate.NotAfter) {
 			return no(v1alpha1.ReasonIssuing, fmt.Sprintf("%s has no valid certificate yet", set.Key()))
 		}
+	}
+	if why := s.notYetServed(); why != "" {
+		return no(v1alpha1.ReasonNotYetServed, why)
 	}
 	return yes(v1alpha1.ReasonCertificatesValid, "every certificate is there and valid")
 }
@@ -168,13 +193,20 @@ func (s *scope) autoscalingActive() (v verdict, any bool) {
 	return yes(v1alpha1.ReasonScalingActive, "every autoscaled region follows its load"), any
 }
 
+// tooManyReplicas is the reason of an autoscaler that wants more than it may.
+const tooManyReplicas = "TooManyReplicas"
+
 func autoscalerVerdict(set resources.Set, hpa *autoscalingv2.HorizontalPodAutoscaler) verdict {
+	conditions := map[autoscalingv2.HorizontalPodAutoscalerConditionType]autoscalingv2.HorizontalPodAutoscalerCondition{}
 	for _, c := range hpa.Status.Conditions {
-		if c.Type != autoscalingv2.ScalingActive {
-			continue
-		}
+		conditions[c.Type] = c
+	}
+	if c, ok := conditions[autoscalingv2.ScalingActive]; ok {
 		message := fmt.Sprintf("region %s: %s", set.Key(), c.Message)
+		limited := conditions[autoscalingv2.ScalingLimited]
 		switch {
+		case c.Status == corev1.ConditionTrue && limited.Status == corev1.ConditionTrue && limited.Reason == tooManyReplicas:
+			return no(v1alpha1.ReasonScalingLimited, fmt.Sprintf("region %s: %s: raise autoscaling.maxReplicas of %d", set.Key(), limited.Message, hpa.Spec.MaxReplicas))
 		case c.Status == corev1.ConditionTrue:
 			return yes(v1alpha1.ReasonScalingActive, message)
 		case strings.Contains(c.Message, "could not find the requested resource") || strings.Contains(c.Message, "metrics.k8s.io"):

@@ -23,6 +23,8 @@ type Reconciler struct {
 	// Live reads from the API server what the cache does not hold: the Secrets
 	// that a RelayCluster names.
 	Live client.Reader
+	// Nodes asks relays.
+	Nodes Nodes
 	// Applier writes objects.
 	Applier *apply.Applier
 	// Recorder writes events.

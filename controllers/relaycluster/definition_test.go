@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
 )
 
@@ -90,12 +91,18 @@ func TestColumns(t *testing.T) {
 	w.kubelet()
 	w.apply(sample)
 	w.ready()
+	w.until("the relays have been asked", func(c *v1alpha1.RelayCluster) error {
+		if got := c.Status.Summary.Sessions; got != "0" {
+			return fmt.Errorf("%s sessions", got)
+		}
+		return nil
+	})
 	out := kubectl(t, "get", "rlc", "-n", w.namespace)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if got, want := strings.Fields(lines[0]), []string{"NAME", "READY", "REASON", "ROOT", "REGIONS", "NODES", "AGE"}; fmt.Sprint(got) != fmt.Sprint(want) {
+	if got, want := strings.Fields(lines[0]), []string{"NAME", "READY", "REASON", "ROOT", "REGIONS", "NODES", "SESSIONS", "AGE"}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("columns %v, want %v", got, want)
 	}
-	if got, want := strings.Fields(lines[1])[:6], []string{"live", "True", "Ready", "1/1", "2/2", "5/5"}; fmt.Sprint(got) != fmt.Sprint(want) {
+	if got, want := strings.Fields(lines[1])[:7], []string{"live", "True", "Ready", "1/1", "2/2", "5/5", "0"}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("row %v, want %v", got, want)
 	}
 }

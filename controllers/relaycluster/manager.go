@@ -2,6 +2,7 @@ package relaycluster
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/apply"
 	"github.com/moqrelay/moqrelay/controllers/resources"
+	"github.com/moqrelay/moqrelay/controllers/scrape"
 )
 
 // Paths at which the manager tells its health.
@@ -51,6 +53,8 @@ type Options struct {
 	WatchNamespaces []string
 	// RelayImage is for RelayClusters that name none.
 	RelayImage string
+	// Relays is the way to the private ports of relays; nil is the network.
+	Relays http.RoundTripper
 }
 
 // Scheme returns the kinds that the operator reads and writes.
@@ -97,7 +101,15 @@ func NewManager(c *rest.Config, o Options) (ctrl.Manager, error) {
 			return nil, err
 		}
 	}
+	if o.Relays == nil {
+		o.Relays = scrape.Transport()
+	}
+	nodes := scrape.New(listRelays(mgr.GetClient()), o.Relays)
+	if err := mgr.Add(nodes); err != nil {
+		return nil, err
+	}
 	r := &Reconciler{
+		Nodes:             nodes,
 		Client:            mgr.GetClient(),
 		Live:              mgr.GetAPIReader(),
 		Applier:           apply.New(mgr.GetClient(), mgr.GetAPIReader()),
@@ -105,7 +117,7 @@ func NewManager(c *rest.Config, o Options) (ctrl.Manager, error) {
 		Image:             o.RelayImage,
 		OperatorNamespace: o.Namespace,
 	}
-	if err := r.SetupWithManager(mgr); err != nil {
+	if err := r.SetupWithManager(mgr, nodes.Changes()); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
 	}
 	return mgr, nil

@@ -58,30 +58,29 @@ func wantedCertificates(s *scope) pki.Wanted {
 	return w
 }
 
-// secretReader returns the data of a Secret of the cluster's namespace, nil if
-// there is none.
-type secretReader func(ctx context.Context, s *scope, name string) (map[string][]byte, error)
+// secretReader returns a Secret of the cluster's namespace, an empty one if there
+// is none.
+type secretReader func(ctx context.Context, s *scope, name string) (*corev1.Secret, error)
 
 // storedSecret returns a Secret of the cluster's own as the inventory has it.
-func (s *scope) storedSecret(_ context.Context, _ *scope, name string) (map[string][]byte, error) {
-	secret, ok := apply.Get[*corev1.Secret](s.children, name)
-	if !ok {
-		return nil, nil
+func (s *scope) storedSecret(_ context.Context, _ *scope, name string) (*corev1.Secret, error) {
+	if secret, ok := apply.Get[*corev1.Secret](s.children, name); ok {
+		return secret, nil
 	}
-	return secret.Data, nil
+	return &corev1.Secret{}, nil
 }
 
 // liveSecret asks the API server.
-func (r *Reconciler) liveSecret(ctx context.Context, s *scope, name string) (map[string][]byte, error) {
+func (r *Reconciler) liveSecret(ctx context.Context, s *scope, name string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.cluster.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return &corev1.Secret{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get Secret %q: %w", name, err)
 	}
-	return secret.Data, nil
+	return secret, nil
 }
 
 // storedCertificates reads what is stored. What cannot be used of the operator's
@@ -89,22 +88,22 @@ func (r *Reconciler) liveSecret(ctx context.Context, s *scope, name string) (map
 func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secretReader) (pki.State, error) {
 	state := pki.State{Leaves: map[string]*pki.Pair{}}
 	for _, set := range s.sets {
-		data, err := read(ctx, s, set.CertificateName())
+		secret, err := read(ctx, s, set.CertificateName())
 		if err != nil {
 			return pki.State{}, err
 		}
-		if leaf, err := pki.PairOf(data); err == nil {
+		if leaf, err := pki.PairOf(secret.Data); err == nil {
 			state.Leaves[set.Key()] = leaf
 		}
 	}
 	if s.cluster.Spec.TLS.Internal.Mode == v1alpha1.InternalSecret {
 		return state, r.readUserAuthority(ctx, s, &state)
 	}
-	data, err := read(ctx, s, resources.AuthorityName(s.cluster.Name))
+	secret, err := read(ctx, s, resources.AuthorityName(s.cluster.Name))
 	if err != nil {
 		return pki.State{}, err
 	}
-	if authority, err := pki.AuthorityOf(data); err == nil {
+	if authority, err := pki.AuthorityOf(secret.Data); err == nil {
 		state.Authority = authority
 	}
 	return state, nil
@@ -113,11 +112,11 @@ func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secr
 // readUserAuthority reads the authority that the spec names.
 func (r *Reconciler) readUserAuthority(ctx context.Context, s *scope, state *pki.State) error {
 	s.lookAgain(pollSecrets)
-	data, err := r.userSecret(ctx, s, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name)
-	if err != nil || data == nil {
+	secret, err := r.userSecret(ctx, s, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name)
+	if err != nil || secret == nil {
 		return err
 	}
-	authority, err := pki.ExternalAuthorityOf(data, s.now)
+	authority, err := pki.ExternalAuthorityOf(secret.Data, s.now)
 	if err != nil {
 		s.tls = secretProblem(v1alpha1.ReasonSecretInvalid, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name, err)
 		return nil
@@ -126,18 +125,30 @@ func (r *Reconciler) readUserAuthority(ctx context.Context, s *scope, state *pki
 	return nil
 }
 
-// userSecret reads a Secret that a field of the spec names, and puts it down as
-// a problem if there is none.
-func (r *Reconciler) userSecret(ctx context.Context, s *scope, field, name string) (map[string][]byte, error) {
-	data, err := r.liveSecret(ctx, s, name)
-	if err == nil && data == nil {
+// userSecret reads a Secret that a field of the spec names. If there is none it
+// puts that down as a problem, and returns nil.
+func (r *Reconciler) userSecret(ctx context.Context, s *scope, field, name string) (*corev1.Secret, error) {
+	secret, err := r.liveSecret(ctx, s, name)
+	if err == nil && secret.UID == "" {
+		secret = nil
 		s.tls = &problem{
 			Reason:  v1alpha1.ReasonSecretMissing,
 			Message: fmt.Sprintf("%s: there is no Secret %q in namespace %q: create it, or name another", field, name, s.cluster.Namespace),
 		}
 		s.lookAgain(pollProblem)
 	}
-	return data, err
+	return secret, err
+}
+
+// changedAt returns when an object was written last.
+func changedAt(o client.Object) time.Time {
+	at := o.GetCreationTimestamp().Time
+	for _, entry := range o.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(at) {
+			at = entry.Time.Time
+		}
+	}
+	return at
 }
 
 // secretProblem says what is wrong with a Secret that a field names.
@@ -188,8 +199,8 @@ func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
 	}
 	const field = "spec.tls.public.secretRef"
 	s.lookAgain(pollSecrets)
-	data, err := r.userSecret(ctx, s, field, public.SecretRef.Name)
-	if err != nil || data == nil {
+	secret, err := r.userSecret(ctx, s, field, public.SecretRef.Name)
+	if err != nil || secret == nil {
 		return err
 	}
 	var hostnames []string
@@ -197,13 +208,14 @@ func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
 		hostnames = append(hostnames, set.Exposure.Hostnames...)
 	}
 	slices.Sort(hostnames)
-	pair, wrong := pki.CheckPublic(data, slices.Compact(hostnames), s.now)
+	pair, wrong := pki.CheckPublic(secret.Data, slices.Compact(hostnames), s.now)
 	if wrong != nil && s.tls == nil {
 		s.tls = secretProblem(wrong.Reason, field, public.SecretRef.Name, wrong)
 	}
 	if pair != nil {
 		c := certificateStatus(v1alpha1.PlanePublic, "", pair)
 		s.public = &c
+		s.publicStored = changedAt(secret)
 	}
 	return nil
 }

@@ -17,7 +17,11 @@ const stuckAfter = 5 * time.Minute
 
 // planRollout decides which pod is replaced next.
 func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
-	s.input.Partitions = s.nextStep().Partitions
+	plan := s.nextStep()
+	s.input.Partitions, s.input.Mixed = plan.Partitions, plan.Mixed
+	if plan.Waiting != nil && r.Nodes != nil {
+		r.Nodes.Soon() // it may be back
+	}
 	return nil
 }
 
@@ -50,19 +54,45 @@ func (s *scope) rolloutSet(set resources.Set, seen *appsv1.StatefulSet) rollout.
 		out.Partition = *rolling.Partition
 	}
 	for ordinal, pod := range s.podsOf(set) {
-		available, wait := availability(pod, seen.Spec.MinReadySeconds, s.now)
-		if wait > 0 {
-			s.lookAgain(wait)
-		}
-		out.Pods = append(out.Pods, rollout.Pod{
-			Name:      pod.Name,
-			Ordinal:   ordinal,
-			Revision:  pod.Labels[appsv1.ControllerRevisionHashLabelKey],
-			Available: available,
-			Created:   pod.CreationTimestamp.Time,
-		})
+		out.Pods = append(out.Pods, s.rolloutPod(set, ordinal, pod, seen.Spec.MinReadySeconds))
 	}
 	return out
+}
+
+// rolloutPod says of a pod whether it is available: ready for so long, and back
+// in the cluster.
+func (s *scope) rolloutPod(set resources.Set, ordinal int32, pod *corev1.Pod, minReadySeconds int32) rollout.Pod {
+	out := rollout.Pod{
+		Name:     pod.Name,
+		Ordinal:  ordinal,
+		Revision: pod.Labels[appsv1.ControllerRevisionHashLabelKey],
+		Created:  pod.CreationTimestamp.Time,
+	}
+	available, wait := availability(pod, minReadySeconds, s.now)
+	switch {
+	case available:
+		out.Available, out.Waits = s.joined(set, pod)
+	case wait > 0:
+		s.lookAgain(wait)
+		out.Waits = "it has just become ready"
+	default:
+		out.Waits, out.Failing = whyNotReady(pod), isFailing(pod)
+	}
+	return out
+}
+
+// isFailing reports whether a pod says already that it will not become ready by
+// itself: its image cannot be had, or its process ends again and again.
+func isFailing(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil {
+			switch w.Reason {
+			case "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError":
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // availability reports whether a pod has been ready for so long, and if it is

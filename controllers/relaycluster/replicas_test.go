@@ -165,8 +165,9 @@ func TestAutoscalerFollowsCPU(t *testing.T) {
 	w := newWorld(t)
 	w.kubelet()
 	w.apply(region(", autoscaling: {minReplicas: 2, maxReplicas: 5, cpuUtilization: 50, behavior: {scaleUp: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 5, periodSeconds: 15}]}}}"))
-	w.ready()
+	w.untilCondition(v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
 	w.untilCondition(v1alpha1.ConditionAutoscalingActive, metav1.ConditionFalse, v1alpha1.ReasonMetricMissing)
+	w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonMetricMissing)
 
 	load := func(milli int) func(context.Context) error {
 		return func(ctx context.Context) error {

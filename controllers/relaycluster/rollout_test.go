@@ -41,7 +41,10 @@ func TestClusterBecomesReady(t *testing.T) {
 		}
 		return nil
 	})
-	want := v1alpha1.Summary{Root: "1/1", Regions: "2/2", Nodes: "5/5", Address: "live-eu." + w.namespace + ".svc"}
+	want := v1alpha1.Summary{
+		Root: "1/1", Regions: "2/2", Nodes: "5/5", Sessions: "0", Version: relayImage, Egress: "0 bit/s",
+		Address: "live-eu." + w.namespace + ".svc",
+	}
 	if diff := cmp.Diff(want, c.Status.Summary); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
 	}
@@ -202,18 +205,20 @@ func TestBrokenImageStopsAtOnePod(t *testing.T) {
 		}
 		return nil
 	})
-	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, v1alpha1.ReasonRollingOut)
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonRolloutStuck)
 	w.untilCondition(v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonAvailable)
+	w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonRolloutStuck)
 
-	// Growing meanwhile takes the proven image: the other regions are held, and
-	// so is the number of pods no partition.
-	w.apply("image: " + brokenImage + "\nroot: {}\nregions:\n- {name: eu, replicas: 2}\n- {name: us, replicas: 3}\n")
-	eventually(w, "live-us-2", "us has grown", &corev1.Pod{}, func(pod *corev1.Pod) error {
-		if got := pod.Spec.Containers[0].Image; got != relayImage {
-			t.Errorf("a pod that a held region grew by has image %s", got)
-		}
-		return nil
-	})
+	// Growing meanwhile takes the proven image, in the region of the canary too.
+	w.apply("image: " + brokenImage + "\nroot: {}\nregions:\n- {name: eu, replicas: 3}\n- {name: us, replicas: 3}\n")
+	for _, name := range []string{"live-us-2", "live-eu-2"} {
+		eventually(w, name, name+" is there", &corev1.Pod{}, func(pod *corev1.Pod) error {
+			if got := pod.Spec.Containers[0].Image; got != relayImage {
+				t.Errorf("%s, by which a region grew, has image %s", name, got)
+			}
+			return nil
+		})
+	}
 
 	// Reverting heals by itself.
 	before := len(mended())

@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
@@ -23,6 +24,7 @@ type scope struct {
 	cluster *v1alpha1.RelayCluster // defaulted; its status is that of before
 	sets    []resources.Set        // root first, then the regions of the spec
 	pods    []corev1.Pod
+	said    map[types.UID]said // what the relay of each pod said last
 	// children are the objects of the cluster; applying keeps them current.
 	children *apply.Inventory
 
@@ -33,9 +35,10 @@ type scope struct {
 	// be reached, by their name.
 	refusals map[string]string
 	// tls is what is wrong with certificates, nil if nothing is; public is that
-	// of users, if it could be read.
-	tls    *problem
-	public *v1alpha1.CertificateStatus
+	// of users, if it could be read, and publicStored when it was stored.
+	tls          *problem
+	public       *v1alpha1.CertificateStatus
+	publicStored time.Time
 
 	// How the pass ended; both are nil if it did all it had to.
 
@@ -67,6 +70,10 @@ func (r *Reconciler) newScope(ctx context.Context, cluster *v1alpha1.RelayCluste
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	s.pods = pods.Items
+	s.said = map[types.UID]said{}
+	for _, pod := range s.pods {
+		s.said[pod.UID] = r.ask(&pod, now)
+	}
 	return s, nil
 }
 

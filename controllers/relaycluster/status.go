@@ -3,21 +3,17 @@ package relaycluster
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/apply"
-	"github.com/moqrelay/moqrelay/controllers/pki"
 	"github.com/moqrelay/moqrelay/controllers/resources"
 )
 
@@ -78,6 +74,7 @@ func (s *scope) status() v1alpha1.RelayClusterStatus {
 		// The spec of this generation is not applied yet.
 		status.ObservedGeneration = s.cluster.Status.ObservedGeneration
 	}
+	status.UpdateRevision = s.updateRevision()
 	for _, set := range s.sets {
 		state := s.setStatus(set)
 		if set.Role == resources.RoleRoot {
@@ -92,7 +89,7 @@ func (s *scope) status() v1alpha1.RelayClusterStatus {
 			Name: set.Region, SetStatus: state, Autoscaled: set.Autoscaling != nil,
 		})
 	}
-	status.Summary = summarize(status)
+	status.Summary = s.summarize(status)
 	status.Conditions = s.conditions(status)
 	return status
 }
@@ -106,29 +103,8 @@ func (s *scope) setStatus(set resources.Set) v1alpha1.SetStatus {
 		status.UpdatedReplicas = seen.Status.UpdatedReplicas
 		status.Revision = seen.Status.UpdateRevision
 	}
+	status.Sessions, status.EgressBitsPerSecond = s.load(set)
 	return status
-}
-
-// nodeStatus returns the first relays, in the order of sets and ordinals.
-func (s *scope) nodeStatus() []v1alpha1.NodeStatus {
-	var nodes []v1alpha1.NodeStatus
-	for _, set := range s.sets {
-		pods := s.podsOf(set)
-		for _, ordinal := range slices.Sorted(maps.Keys(pods)) {
-			if len(nodes) == maxNodes {
-				return nodes
-			}
-			pod := pods[ordinal]
-			node := v1alpha1.NodeStatus{Name: pod.Name, Host: set.Host(int(ordinal)), Region: set.Region}
-			if ready := podCondition(pod, corev1.PodReady); ready.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil {
-				node.Ready = true
-			} else {
-				node.Message = truncate(whyNotReady(pod), maxNodeMessage)
-			}
-			nodes = append(nodes, node)
-		}
-	}
-	return nodes
 }
 
 // whyNotReady says what keeps a pod from being ready, as far as Kubernetes
@@ -170,56 +146,8 @@ func truncate(s string, n int) string {
 	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
 }
 
-// certificateStatus returns the certificates as they are stored.
-func (s *scope) certificateStatus() []v1alpha1.CertificateStatus {
-	var list []v1alpha1.CertificateStatus
-	_, renewBefore := s.cluster.Spec.TLS.Internal.LeafLife()
-	var authority pki.Authority
-	if secret, ok := apply.Get[*corev1.Secret](s.children, resources.AuthorityName(s.cluster.Name)); ok {
-		if a, err := pki.AuthorityOf(secret.Data); err == nil {
-			authority = a
-			list = append(list, certificateStatus(v1alpha1.PlaneAuthority, "", a.Current))
-		}
-	}
-	for _, set := range s.sets {
-		leaf := s.leaf(set)
-		if leaf == nil || len(list) == maxCertificates {
-			continue
-		}
-		c := certificateStatus(v1alpha1.PlaneInternal, set.Key(), leaf)
-		c.RenewAt = new(metav1.NewTime(pki.RenewAt(authority, leaf, renewBefore)))
-		list = append(list, c)
-	}
-	if s.public != nil {
-		list = append(list, *s.public)
-	}
-	return list
-}
-
-// leaf returns the stored certificate of a set, nil if there is none.
-func (s *scope) leaf(set resources.Set) *pki.Pair {
-	secret, ok := apply.Get[*corev1.Secret](s.children, set.CertificateName())
-	if !ok {
-		return nil
-	}
-	leaf, err := pki.PairOf(secret.Data)
-	if err != nil {
-		return nil
-	}
-	return leaf
-}
-
-func certificateStatus(plane v1alpha1.Plane, region string, pair *pki.Pair) v1alpha1.CertificateStatus {
-	return v1alpha1.CertificateStatus{
-		Plane:       plane,
-		Region:      region,
-		Fingerprint: pair.Fingerprint(),
-		NotAfter:    metav1.NewTime(pair.Certificate.NotAfter),
-	}
-}
-
 // summarize fills the columns that kubectl shows.
-func summarize(status v1alpha1.RelayClusterStatus) v1alpha1.Summary {
+func (s *scope) summarize(status v1alpha1.RelayClusterStatus) v1alpha1.Summary {
 	var ready, wanted, serving, regions int32
 	var summary v1alpha1.Summary
 	if root := status.Root; root != nil {
@@ -241,5 +169,6 @@ func summarize(status v1alpha1.RelayClusterStatus) v1alpha1.Summary {
 	}
 	summary.Regions = fmt.Sprintf("%d/%d", serving, regions)
 	summary.Nodes = fmt.Sprintf("%d/%d", ready, wanted)
+	s.summarizeNodes(&summary)
 	return summary
 }

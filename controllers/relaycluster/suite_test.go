@@ -102,7 +102,7 @@ func (m *manager) run(t *testing.T) error {
 	ctrl.SetLogger(log)
 	mgr, err := relaycluster.NewManager(config, relaycluster.Options{
 		MetricsBind: m.metrics, HealthBind: "0", LeaderElect: true,
-		Namespace: operatorNamespace, RelayImage: relayImage,
+		Namespace: operatorNamespace, RelayImage: relayImage, Relays: plane.Relays,
 	})
 	if err != nil {
 		return err

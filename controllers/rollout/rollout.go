@@ -6,9 +6,11 @@
 //
 // A StatefulSet at rest is held at a partition that no ordinal reaches, so that a
 // changed template replaces nothing by itself, and pods that an autoscaler adds
-// meanwhile are of the old revision, which is proven. Only the set whose turn it
-// is has a lower partition: grown then, its new pods are of the new revision,
-// for a partition cannot say otherwise.
+// meanwhile are of the old revision, which is proven. A set gets a lower one when
+// a pod of it is to be replaced, and is held again as soon as there is a new pod
+// that has not proven itself: holding takes nothing back from that pod, and those
+// that the set grows by are of the old revision. Once the new one is proven, the
+// partition stays at the lowest pod that has it, for those to come.
 package rollout
 
 import (
@@ -40,8 +42,13 @@ type Pod struct {
 	Name     string
 	Ordinal  int32
 	Revision string
-	// Available says that the pod has been ready for as long as its set asks.
+	// Available says that the pod has been ready for as long as its set asks and
+	// is back in the cluster.
 	Available bool
+	// Waits says what a pod lacks that is not available, Failing that it says so
+	// itself and time will not help.
+	Waits   string
+	Failing bool
 	// Created is when the pod was made.
 	Created time.Time
 }
@@ -55,16 +62,18 @@ type Plan struct {
 	// Waiting is the pod that holds the rollout up, if one does: it has the new
 	// revision and is not available yet.
 	Waiting *Pod
+	// Held says that pods are to be replaced that Pause keeps.
+	Held bool
+	// Mixed holds the sets, by name, that have pods of both revisions: none of
+	// their pods are to be taken away meanwhile.
+	Mixed map[string]bool
 }
 
 // Next plans the next step for the sets in the order in which they are to be
 // rolled; canary names the one whose last pod goes before all others, if it has
 // any. At most one set advances by one pod.
 func Next(sets []Set, canary string) Plan {
-	plan := Plan{Partitions: map[string]int32{}}
-	for _, s := range sets {
-		plan.Partitions[s.Name] = s.rest()
-	}
+	plan := rest(sets)
 	if i := slices.IndexFunc(sets, func(s Set) bool { return s.Name == canary }); i >= 0 && !sets[i].proven() {
 		plan.step(sets[i])
 		return plan
@@ -78,25 +87,55 @@ func Next(sets []Set, canary string) Plan {
 	return plan
 }
 
+// Pause returns the plan that replaces no further pod.
+func Pause(sets []Set) Plan {
+	plan := rest(sets)
+	plan.Held = slices.ContainsFunc(sets, func(s Set) bool { return s.Observed && s.anyOutdated() })
+	return plan
+}
+
+// rest leaves every set as it is.
+func rest(sets []Set) Plan {
+	plan := Plan{Partitions: map[string]int32{}, Mixed: map[string]bool{}}
+	for _, s := range sets {
+		plan.Partitions[s.Name] = s.rest()
+		plan.Mixed[s.Name] = s.Observed && s.begun() && !s.done()
+	}
+	return plan
+}
+
 // step advances the set by one pod if its updated pods are available.
 func (p *Plan) step(s Set) {
 	p.Rolling = true
 	if !s.Observed {
 		return
 	}
+	if pod := s.unproven(); pod != nil {
+		p.Waiting = pod
+		return
+	}
 	for ordinal := s.Replicas - 1; ordinal >= 0; ordinal-- {
-		pod, exists := s.pod(ordinal)
-		switch {
-		case s.outdated(ordinal):
+		if s.outdated(ordinal) {
 			p.Partitions[s.Name] = ordinal
 			return
-		case !exists:
+		}
+		if _, exists := s.pod(ordinal); !exists {
+			p.Partitions[s.Name] = s.Partition
 			return // about to be made, with the new revision
-		case !pod.Available:
-			p.Waiting = &pod
-			return
 		}
 	}
+}
+
+// unproven returns the last pod of the new revision that is not available, nil if
+// all are. It may stand below old ones: those that the set grew by since.
+func (s Set) unproven() *Pod {
+	var last *Pod
+	for _, pod := range s.updated() {
+		if !pod.Available && (last == nil || pod.Ordinal > last.Ordinal) {
+			last = &pod
+		}
+	}
+	return last
 }
 
 // proven reports whether the set's revision has shown that it works, or has no
@@ -108,8 +147,7 @@ func (s Set) proven() bool {
 	if s.done() {
 		return true
 	}
-	updated := s.updated()
-	return len(updated) > 0 && !slices.ContainsFunc(updated, func(p Pod) bool { return !p.Available })
+	return len(s.updated()) > 0 && s.unproven() == nil
 }
 
 // done reports whether nothing is left to be replaced, and the controller has
@@ -119,8 +157,8 @@ func (s Set) done() bool {
 	return s.Observed && !s.anyOutdated() && s.CurrentRevision == s.UpdateRevision
 }
 
-// rest is the partition of a set whose turn it is not. One that has begun stays
-// where it is: its updated pods are to stay updated.
+// rest is the partition of a set of which no pod is replaced now. One that has
+// begun is kept where its updated pods stay updated, once they are proven.
 func (s Set) rest() int32 {
 	switch {
 	case !s.Observed:
@@ -129,21 +167,42 @@ func (s Set) rest() int32 {
 		return Hold
 	case !s.anyOutdated():
 		return 0
-	default:
+	case s.isBeingMade():
 		return s.Partition
+	case s.unproven() != nil:
+		return Hold
+	default:
+		return s.reached()
 	}
 }
 
-// begun reports whether a pod has the new revision or is about to be made with
-// it.
-func (s Set) begun() bool {
+// reached returns the ordinal from which on all pods have the new revision, Hold
+// if not even the last one has.
+func (s Set) reached() int32 {
+	reached := Hold
+	for ordinal := s.Replicas - 1; ordinal >= 0; ordinal-- {
+		if pod, exists := s.pod(ordinal); !exists || pod.Revision != s.UpdateRevision {
+			break
+		}
+		reached = ordinal
+	}
+	return reached
+}
+
+// isBeingMade reports whether a pod is missing that will have the new revision
+// if the partition stays.
+func (s Set) isBeingMade() bool {
 	for ordinal := s.Partition; ordinal < s.Replicas; ordinal++ {
 		if _, exists := s.pod(ordinal); !exists {
 			return true
 		}
 	}
-	return len(s.updated()) > 0
+	return false
 }
+
+// begun reports whether a pod has the new revision or is about to be made with
+// it.
+func (s Set) begun() bool { return s.isBeingMade() || len(s.updated()) > 0 }
 
 // updated returns the pods of the new revision.
 func (s Set) updated() []Pod {

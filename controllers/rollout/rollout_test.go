@@ -77,16 +77,54 @@ func TestNext(t *testing.T) {
 		"CanaryFails": {
 			reason:  "a bad image stops at one pod",
 			sets:    []Set{set("root", "o", Hold), set("eu", "ooN", 2), set("us", "oo", Hold)},
-			want:    partitions{"root": Hold, "eu": 2, "us": Hold},
+			want:    partitions{"root": Hold, "eu": Hold, "us": Hold},
 			rolling: true,
 			waiting: "eu-2",
 		},
 		"CanaryFailsAndRegionGrows": {
-			reason:  "the autoscaler's pod meets the partition: the plan does not advance",
+			reason:  "a pod that the autoscaler asked for before the set was held: the plan does not advance",
 			sets:    []Set{set("root", "o", Hold), set("eu", "ooNN", 2), set("us", "oo", Hold)},
-			want:    partitions{"root": Hold, "eu": 2, "us": Hold},
+			want:    partitions{"root": Hold, "eu": Hold, "us": Hold},
 			rolling: true,
 			waiting: "eu-3",
+		},
+		"GrownAboveFailingCanary": {
+			reason:  "the set was held, so its new pods are old and work: they are not for the bad image",
+			sets:    []Set{set("root", "o", Hold), set("eu", "ooNoo", Hold), set("us", "oo", Hold)},
+			want:    partitions{"root": Hold, "eu": Hold, "us": Hold},
+			rolling: true,
+			waiting: "eu-2",
+		},
+		"GrowingAboveFailingCanary": {
+			reason:  "pods that are not made yet will be old",
+			sets:    []Set{set("root", "o", Hold), set("eu", "ooN__", Hold), set("us", "oo", Hold)},
+			want:    partitions{"root": Hold, "eu": Hold, "us": Hold},
+			rolling: true,
+			waiting: "eu-2",
+		},
+		"GrownAboveProvenCanary": {
+			reason:  "their turn comes first when that of the region does",
+			sets:    []Set{at(set("root", "n", Hold), "new"), set("eu", "oonoo", Hold), set("us", "oo", Hold)},
+			want:    partitions{"root": Hold, "eu": 4, "us": Hold},
+			rolling: true,
+		},
+		"CanaryIsEvicted": {
+			reason:  "it came back with the old revision, for the set was held: it goes again",
+			sets:    []Set{set("root", "o", Hold), set("eu", "ooo", Hold), set("us", "oo", Hold)},
+			want:    partitions{"root": Hold, "eu": 2, "us": Hold},
+			rolling: true,
+		},
+		"ProvenCanaryIsEvicted": {
+			reason:  "it is made anew as it was",
+			sets:    []Set{set("root", "o", Hold), set("eu", "oo_", 2), set("us", "oo", Hold)},
+			want:    partitions{"root": Hold, "eu": 2, "us": Hold},
+			rolling: true,
+		},
+		"CanaryBecomesAvailable": {
+			reason:  "held while it was not, its set takes the new revision for good now",
+			sets:    []Set{set("root", "o", Hold), set("eu", "oon", Hold), set("us", "oo", Hold)},
+			want:    partitions{"root": 0, "eu": 2, "us": Hold},
+			rolling: true,
 		},
 		"RootAfterCanary": {
 			reason:  "servers are to speak the new version before the other nodes",
@@ -190,6 +228,49 @@ func TestNext(t *testing.T) {
 				t.Errorf("%s: waits for %q, want %q", tt.reason, waiting, tt.waiting)
 			}
 		})
+	}
+}
+
+func TestPause(t *testing.T) {
+	tests := map[string]struct {
+		reason string
+		sets   []Set
+		want   map[string]int32
+		mixed  map[string]bool
+		held   bool
+	}{
+		"AtRest": {
+			reason: "there is nothing to hold",
+			sets:   []Set{at(set("eu", "nn", Hold), "new")},
+			want:   map[string]int32{"eu": Hold}, mixed: map[string]bool{"eu": false},
+		},
+		"NotBegun": {
+			reason: "no pod is replaced",
+			sets:   []Set{set("root", "o", Hold), set("eu", "oo", Hold)},
+			want:   map[string]int32{"root": Hold, "eu": Hold}, mixed: map[string]bool{"root": false, "eu": false}, held: true,
+		},
+		"Halfway": {
+			reason: "what is new stays new, and an autoscaler may take neither away",
+			sets:   []Set{at(set("root", "n", Hold), "new"), set("eu", "oon", 1)},
+			want:   map[string]int32{"root": Hold, "eu": 2}, mixed: map[string]bool{"root": false, "eu": true}, held: true,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := Plan{Partitions: tt.want, Mixed: tt.mixed, Held: tt.held}
+			if diff := cmp.Diff(want, Pause(tt.sets)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
+			}
+		})
+	}
+}
+
+// A set that stops in the middle keeps all its pods: one that an autoscaler took
+// away would be the canary.
+func TestMixedWhileCanaryFails(t *testing.T) {
+	plan := Next([]Set{set("root", "o", Hold), set("eu", "ooN", 2), set("us", "oo", Hold)}, "eu")
+	if want := map[string]bool{"root": false, "eu": true, "us": false}; !cmp.Equal(want, plan.Mixed) {
+		t.Errorf("sets of two revisions: %v, want %v", plan.Mixed, want)
 	}
 }
 

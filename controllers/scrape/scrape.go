@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +42,7 @@ type Pod struct {
 	UID     types.UID
 	Cluster types.NamespacedName // the RelayCluster it belongs to
 	Name    string
-	IP      string
+	Address string // host and port; empty while the pod has none
 }
 
 // Observation is what a relay said.
@@ -62,7 +61,6 @@ type Scraper struct {
 
 	pods   func(context.Context) ([]Pod, error)
 	relays http.RoundTripper
-	port   int
 	wake   chan types.NamespacedName
 	soon   chan struct{} // holds a request for a round
 
@@ -71,10 +69,10 @@ type Scraper struct {
 }
 
 // New returns a scraper of the pods that list returns, which is called for every
-// round. It asks them at their private port through relays.
-func New(list func(context.Context) ([]Pod, error), port int, relays http.RoundTripper) *Scraper {
+// round. It asks them through relays.
+func New(list func(context.Context) ([]Pod, error), relays http.RoundTripper) *Scraper {
 	return &Scraper{
-		pods: list, relays: relays, port: port,
+		pods: list, relays: relays,
 		wake:  make(chan types.NamespacedName),
 		soon:  make(chan struct{}, 1),
 		known: map[types.UID]*record{},
@@ -172,7 +170,7 @@ func (s *Scraper) lane(pods []Pod, silent bool) []Pod {
 			r = &record{}
 		}
 		known[pod.UID] = r
-		if (r.unanswered >= silentAfter) == silent && pod.IP != "" {
+		if (r.unanswered >= silentAfter) == silent && pod.Address != "" {
 			lane = append(lane, pod)
 		}
 	}
@@ -239,8 +237,7 @@ func (s *Scraper) drain(ctx context.Context, pod Pod) error {
 
 // do sends one request. Redirects are not followed: a relay sends none.
 func (s *Scraper) do(ctx context.Context, method string, pod Pod, path string, want int) (*http.Response, error) {
-	url := "http://" + net.JoinHostPort(pod.IP, strconv.Itoa(s.port)) + path
-	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+pod.Address+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

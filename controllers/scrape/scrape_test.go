@@ -59,7 +59,7 @@ func (f *fleet) set(name, ip string, answer func(*http.Request) (*http.Response,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.answers[ip] == nil {
-		f.pods = append(f.pods, Pod{UID: types.UID(name), Cluster: live, Name: name, IP: ip})
+		f.pods = append(f.pods, Pod{UID: types.UID(name), Cluster: live, Name: name, Address: ip + ":9090"})
 	}
 	f.answers[ip] = answer
 }
@@ -100,7 +100,7 @@ func node(name string) Node {
 // run starts a scraper of the fleet and counts how often it wakes.
 func run(t *testing.T, f *fleet) (s *Scraper, woken func() int) {
 	t.Helper()
-	s = New(f.list, 9090, f)
+	s = New(f.list, f)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Start(ctx) })
@@ -135,10 +135,10 @@ func TestObservationGoesStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
 		f.set("live-eu-0", "10.0.0.1", says(node("live-eu-0")))
-		s, woken := run(t, f)
-		if _, err := s.Look("live-eu-0", time.Now()); !errors.Is(err, errNotAsked) {
+		if _, err := New(f.list, f).Look("live-eu-0", time.Now()); !errors.Is(err, errNotAsked) {
 			t.Errorf("before the first round: %v", err)
 		}
+		s, woken := run(t, f)
 		if n := woken(); n != 1 {
 			t.Errorf("the first answer woke %d times", n)
 		}
