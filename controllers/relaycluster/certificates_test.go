@@ -14,6 +14,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/pki"
+	"github.com/moqrelay/moqrelay/controllers/scrape"
 )
 
 // pair returns what a Secret of the cluster holds.
@@ -97,6 +98,88 @@ func TestDueCertificateIsRenewed(t *testing.T) {
 		}
 	}
 	if got := w.statefulSet("eu").Generation; got != revision {
+		t.Error("the StatefulSet was changed: its pods would restart")
+	}
+}
+
+// annotate asks for something by an annotation of the RelayCluster.
+func (w world) annotate(key, value string) {
+	w.t.Helper()
+	update(w, "live", &v1alpha1.RelayCluster{}, func(c *v1alpha1.RelayCluster) {
+		c.Annotations = map[string]string{key: value}
+	})
+}
+
+// Complaint 9: the next authority signs nothing before every node says that it
+// trusts it. One that cannot be asked holds it, by name, and nothing restarts.
+func TestComplaint9AuthorityWaitsForEveryNode(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	old, revision := w.pair("live-ca"), w.statefulSet("eu").Generation
+	plane.Relays.Silence(w.key("live-us-1"), true)
+	w.annotate(v1alpha1.AnnotationRotateCA, "1")
+	w.until("the status says for whom it waits", func(c *v1alpha1.RelayCluster) error {
+		if got := condition(c, v1alpha1.ConditionCertificatesReady); !strings.Contains(got.Message, "live-us-1 cannot be asked whether it trusts it") {
+			return errors.New(got.Message)
+		}
+		return nil
+	})
+	if w.pair("live-ca").Fingerprint() != old.Fingerprint() {
+		t.Error("the next authority signs already")
+	}
+	leaf := w.pair("live-eu-tls")
+	w.verify(leaf, "live-eu-0.live-eu-nodes."+w.namespace+".svc")
+
+	plane.Relays.Silence(w.key("live-us-1"), false)
+	w.until("the rotation is over", func(c *v1alpha1.RelayCluster) error {
+		ca := &corev1.Secret{}
+		w.get("live-ca", ca)
+		if len(ca.Data["next.crt"]) > 0 || len(ca.Data["previous.crt"]) > 0 || w.pair("live-ca").Fingerprint() == old.Fingerprint() {
+			return errors.New(condition(c, v1alpha1.ConditionCertificatesReady).Message)
+		}
+		if ca.Annotations[v1alpha1.AnnotationRotateCA] != "1" {
+			return fmt.Errorf("the Secret remembers %v", ca.Annotations)
+		}
+		return nil
+	})
+	if err := w.pair("live-eu-tls").Certificate.CheckSignatureFrom(w.pair("live-ca").Certificate); err != nil {
+		t.Errorf("the new authority has not signed the certificate: %v", err)
+	}
+	if w.statefulSet("eu").Generation != revision {
+		t.Error("the StatefulSet was changed: its pods would restart")
+	}
+	w.ready()
+}
+
+// Complaint 8: a new certificate restarts nothing. Complaint 10: the status says
+// who serves what, not what is stored.
+func TestComplaint8And10CertificatesAreServedWithoutRestart(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	before, generation := w.pair("live-eu-tls"), w.statefulSet("eu").Generation
+	stale := []scrape.Certificate{{Fingerprint: before.Fingerprint(), NotAfter: before.Certificate.NotAfter}}
+	plane.Relays.Change(w.key("live-eu-1"), func(n *scrape.Node) { n.Certificates = stale })
+	w.annotate(v1alpha1.AnnotationRotateCertificates, "again")
+	servedBy := func(want string) {
+		t.Helper()
+		w.until("that of eu is served by "+want, func(c *v1alpha1.RelayCluster) error {
+			now := w.pair("live-eu-tls").Fingerprint()
+			for _, cert := range c.Status.Certificates {
+				if cert.Region == "eu" && cert.Fingerprint == now && now != before.Fingerprint() && cert.ServedBy == want {
+					return nil
+				}
+			}
+			return fmt.Errorf("%+v", c.Status.Certificates)
+		})
+	}
+	servedBy("1/2")
+	plane.Relays.Change(w.key("live-eu-1"), nil)
+	servedBy("2/2")
+	if w.statefulSet("eu").Generation != generation {
 		t.Error("the StatefulSet was changed: its pods would restart")
 	}
 }

@@ -159,7 +159,11 @@ func (s *scope) certificatesReady() verdict {
 	if why := s.notYetServed(); why != "" {
 		return no(v1alpha1.ReasonNotYetServed, why)
 	}
-	return yes(v1alpha1.ReasonCertificatesValid, "every certificate is there and valid")
+	message := "every certificate is there and valid"
+	if s.rotation != "" {
+		message += "; " + s.rotation
+	}
+	return yes(v1alpha1.ReasonCertificatesValid, message)
 }
 
 func (s *scope) exposureReady() verdict {

@@ -183,7 +183,7 @@ func TestHostPort(t *testing.T) {
 			s.HostIP, s.HostIPs = address, []corev1.HostIP{{IP: address}}
 		})
 	}
-	c = w.untilCondition(v1alpha1.ConditionExposureReady, metav1.ConditionTrue, v1alpha1.ReasonExposed)
+	w.untilCondition(v1alpha1.ConditionExposureReady, metav1.ConditionTrue, v1alpha1.ReasonExposed)
 	want := [][]v1alpha1.Endpoint{
 		{{Host: "192.0.2.1", Pod: "live-eu-0", UDP: 8443, TCP: 8443}},
 		{{Host: "live-us-0.us.example.com", Pod: "live-us-0", UDP: 9443, TCP: 9443}},

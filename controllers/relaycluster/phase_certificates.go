@@ -3,8 +3,10 @@ package relaycluster
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +45,7 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 		}
 	}
 	s.keepCertificates(state)
+	s.rotation = pki.Waits(state, wanted)
 	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
 		s.lookAgain(next.Sub(s.now))
 	}
@@ -55,6 +58,8 @@ func wantedCertificates(s *scope) pki.Wanted {
 	for _, set := range s.sets {
 		w.Names[set.Key()] = set.CertificateNames()
 	}
+	w.RotateAuthority = s.cluster.Annotations[v1alpha1.AnnotationRotateCA]
+	w.RotateLeaves = s.cluster.Annotations[v1alpha1.AnnotationRotateCertificates]
 	return w
 }
 
@@ -83,10 +88,10 @@ func (r *Reconciler) liveSecret(ctx context.Context, s *scope, name string) (*co
 	return secret, nil
 }
 
-// storedCertificates reads what is stored. What cannot be used of the operator's
-// own is left out, to be made anew.
+// storedCertificates reads what is stored, and adds what nodes have loaded of it.
+// What cannot be used of the operator's own is left out, to be made anew.
 func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secretReader) (pki.State, error) {
-	state := pki.State{Leaves: map[string]*pki.Pair{}}
+	state := pki.State{Leaves: map[string]*pki.Pair{}, LeafWishes: map[string]string{}}
 	for _, set := range s.sets {
 		secret, err := read(ctx, s, set.CertificateName())
 		if err != nil {
@@ -94,19 +99,59 @@ func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secr
 		}
 		if leaf, err := pki.PairOf(secret.Data); err == nil {
 			state.Leaves[set.Key()] = leaf
+			state.LeafWishes[set.Key()] = secret.Annotations[v1alpha1.AnnotationRotateCertificates]
 		}
 	}
+	if err := r.readAuthority(ctx, s, read, &state); err != nil {
+		return pki.State{}, err
+	}
+	if r.Nodes == nil {
+		return state, nil
+	}
+	state.Nodes = s.loaded()
+	var trusted []*x509.Certificate
+	if stored, ok := apply.Get[*corev1.ConfigMap](s.children, resources.TrustName(s.cluster.Name)); ok {
+		trusted, _ = pki.ParseCertificates([]byte(stored.Data[resources.FileTrust])) // none where somebody broke it
+	}
+	return pki.KeepLegacy(state, wantedCertificates(s), trusted, s.now), nil
+}
+
+// readAuthority reads what signs.
+func (r *Reconciler) readAuthority(ctx context.Context, s *scope, read secretReader, state *pki.State) error {
 	if s.cluster.Spec.TLS.Internal.Mode == v1alpha1.InternalSecret {
-		return state, r.readUserAuthority(ctx, s, &state)
+		return r.readUserAuthority(ctx, s, state)
 	}
 	secret, err := read(ctx, s, resources.AuthorityName(s.cluster.Name))
 	if err != nil {
-		return pki.State{}, err
+		return err
 	}
 	if authority, err := pki.AuthorityOf(secret.Data); err == nil {
+		authority.Wish = secret.Annotations[v1alpha1.AnnotationRotateCA]
 		state.Authority = authority
 	}
-	return state, nil
+	return nil
+}
+
+// loaded returns what the nodes have loaded that a machine was found for: others
+// begin with what is stored then.
+func (s *scope) loaded() *pki.Nodes {
+	nodes := pki.Nodes{}
+	for _, set := range s.sets {
+		for _, pod := range s.podsOf(set) {
+			if pod.Spec.NodeName == "" && pod.Status.PodIP == "" || pod.DeletionTimestamp != nil {
+				continue
+			}
+			node := pki.Node{Name: pod.Name, Set: set.Key()}
+			if is := s.said[pod.UID]; is.known() {
+				node.Trust, node.Serves = is.Trust, is.Serves(0)
+			} else {
+				node.Silent = is.err.Error()
+			}
+			nodes = append(nodes, node)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b pki.Node) int { return strings.Compare(a.Name, b.Name) })
+	return &nodes
 }
 
 // readUserAuthority reads the authority that the spec names.
@@ -174,6 +219,7 @@ func (s *scope) keepCertificates(state pki.State) {
 	for key, leaf := range state.Leaves {
 		s.input.Certificates[key] = leaf.Data()
 	}
+	s.input.CertificateWishes, s.input.AuthorityWish = state.LeafWishes, state.Authority.Wish
 	if state.Authority.Current != nil {
 		s.input.Trust = state.Authority.Bundle()
 		if !state.Authority.External {
@@ -188,6 +234,7 @@ func (s *scope) keepCertificates(state pki.State) {
 	}
 	if authority, ok := apply.Get[*corev1.Secret](s.children, resources.AuthorityName(s.cluster.Name)); ok {
 		s.input.Authority = authority.Data
+		s.input.AuthorityWish = authority.Annotations[v1alpha1.AnnotationRotateCA]
 	}
 }
 

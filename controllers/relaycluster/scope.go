@@ -39,6 +39,9 @@ type scope struct {
 	tls          *problem
 	public       *v1alpha1.CertificateStatus
 	publicStored time.Time
+	// rotation is what the replacement of the authority waits for, "" if none is
+	// under way.
+	rotation string
 
 	// How the pass ended; both are nil if it did all it had to.
 

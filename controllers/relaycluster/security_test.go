@@ -84,10 +84,10 @@ func TestS32MetricsAreAuthenticated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, _ := scrape(t, "/metrics", ""); code != http.StatusUnauthorized {
+	if code, _ := readMetrics(t, "/metrics", ""); code != http.StatusUnauthorized {
 		t.Errorf("without a token: %d, want 401", code)
 	}
-	if code, _ := scrape(t, "/metrics", token.Status.Token); code != http.StatusForbidden {
+	if code, _ := readMetrics(t, "/metrics", token.Status.Token); code != http.StatusForbidden {
 		t.Errorf("without the right: %d, want 403", code)
 	}
 	binding := &rbacv1.ClusterRoleBinding{
@@ -100,18 +100,18 @@ func TestS32MetricsAreAuthenticated(t *testing.T) {
 	}
 	// A refusal is remembered for a few seconds.
 	clustertest.Eventually(t, "the metrics may be read", func(context.Context) error {
-		code, body := scrape(t, "/metrics", token.Status.Token)
+		code, body := readMetrics(t, "/metrics", token.Status.Token)
 		if code != http.StatusOK || !strings.Contains(body, "controller_runtime_reconcile_total") {
 			return fmt.Errorf("status %d", code)
 		}
 		return nil
 	})
-	if code, _ := scrape(t, "/debug/pprof/", token.Status.Token); code == http.StatusOK {
+	if code, _ := readMetrics(t, "/debug/pprof/", token.Status.Token); code == http.StatusOK {
 		t.Error("profiles are served")
 	}
 }
 
-func scrape(t *testing.T, path, token string) (int, string) {
+func readMetrics(t *testing.T, path, token string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+operator.metrics+path, nil)
 	if err != nil {

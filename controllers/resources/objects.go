@@ -24,6 +24,10 @@ type Input struct {
 	// Certificates are the data of each set's Secret, by the key of the set. A
 	// set without one gets no Secret from here.
 	Certificates map[string]map[string][]byte
+	// AuthorityWish and CertificateWishes are the values of the annotations by
+	// which users asked for them, the latter by the key of the set.
+	AuthorityWish     string
+	CertificateWishes map[string]string
 
 	// Pods is how many pods a set has or is to have, by the key of the set;
 	// absent, it is what the set begins with.
@@ -66,7 +70,11 @@ func Objects(in Input) []runtime.ApplyConfiguration {
 func ClusterObjects(in Input) []runtime.ApplyConfiguration {
 	var objects []runtime.ApplyConfiguration
 	if in.Authority != nil {
-		objects = append(objects, AuthoritySecret(in.Cluster, in.Authority))
+		secret := AuthoritySecret(in.Cluster, in.Authority)
+		if in.AuthorityWish != "" {
+			secret.WithAnnotations(map[string]string{v1alpha1.AnnotationRotateCA: in.AuthorityWish})
+		}
+		objects = append(objects, secret)
 	}
 	if in.Trust != nil {
 		objects = append(objects, TrustConfigMap(in.Cluster, in.Trust))
@@ -81,7 +89,11 @@ func ClusterObjects(in Input) []runtime.ApplyConfiguration {
 func SetObjects(in Input, s Set) []runtime.ApplyConfiguration {
 	var objects []runtime.ApplyConfiguration
 	if data, ok := in.Certificates[s.Key()]; ok {
-		objects = append(objects, CertificateSecret(s, data))
+		secret := CertificateSecret(s, data)
+		if wish := in.CertificateWishes[s.Key()]; wish != "" {
+			secret.WithAnnotations(map[string]string{v1alpha1.AnnotationRotateCertificates: wish})
+		}
+		objects = append(objects, secret)
 	}
 	objects = append(objects, NodesService(s))
 	for _, service := range UserServices(s, in.pods(s)) {

@@ -1,0 +1,12 @@
+package v1alpha1
+
+// Annotations of a RelayCluster by which a user asks for something once: any
+// value that differs from the one of before asks again. The operator keeps the
+// value that it has acted on in the same annotation of the Secret it made.
+const (
+	// AnnotationRotateCA asks for a new authority of the internal plane, where it
+	// is the operator's own. Every node trusts it before it signs.
+	AnnotationRotateCA = "moqrelay.io/rotate-ca"
+	// AnnotationRotateCertificates asks for new certificates of all nodes.
+	AnnotationRotateCertificates = "moqrelay.io/rotate-certificates"
+)
