@@ -7,7 +7,7 @@ import autoscalingv2 "k8s.io/api/autoscaling/v2"
 // the region's StatefulSet, as KEDA does.
 //
 // +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="minReplicas: greater than maxReplicas: lower minReplicas or raise maxReplicas"
-// +kubebuilder:validation:XValidation:rule="has(self.cpuUtilization)",message="cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60"
+// +kubebuilder:validation:XValidation:rule="has(self.cpuUtilization) || has(self.sessionsPerPod) || has(self.egressBitsPerSecondPerPod)",message="cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod or egressBitsPerSecondPerPod"
 type Autoscaling struct {
 	// MinReplicas is the least number of relays.
 	// +optional
@@ -26,6 +26,20 @@ type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	CPUUtilization *int32 `json:"cpuUtilization,omitempty"`
+	// SessionsPerPod is the wanted mean number of sessions, from the metric
+	// moq_relay_sessions of the custom metrics API: an adapter has to serve it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	SessionsPerPod *int32 `json:"sessionsPerPod,omitempty"`
+	// EgressBitsPerSecondPerPod is the wanted mean of what a relay sends, from the
+	// metric moq_relay_egress_bits_per_second of the custom metrics API: an
+	// adapter has to make it, eight times the rate of
+	// moq_relay_egress_bytes_total.
+	// +optional
+	// +kubebuilder:validation:Minimum=1000
+	// +kubebuilder:validation:Maximum=1000000000000
+	EgressBitsPerSecondPerPod *int64 `json:"egressBitsPerSecondPerPod,omitempty"`
 	// Behavior of the autoscaler in each direction. Left out, it doubles every
 	// 15 seconds upwards, and removes one relay every 5 minutes after 15 quiet
 	// minutes.

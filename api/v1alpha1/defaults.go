@@ -36,6 +36,7 @@ func Default(c *RelayCluster) {
 		setDefault(&life.Validity, "240h")
 		setDefault(&life.RenewBefore, "80h")
 	}
+	setDefault(&s.Disruption.SafeToEvict, EvictAlways)
 	setDefault(&s.Drain.GoawaySeconds, 60)
 	setDefault(&s.Drain.TerminationGracePeriodSeconds, 90)
 	if s.NetworkPolicy.Enabled == nil {

@@ -63,6 +63,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.hostPort) || !(self.mode in ['HostPort', 'HostNetwork'])",message="hostPort: missing in this mode: set the port of the machines on which the relays are reached, such as 4443"
 // +kubebuilder:validation:XValidation:rule="!has(self.hostPort) || self.mode in ['HostPort', 'HostNetwork']",message="hostPort: does nothing in this mode: set mode to HostPort or HostNetwork, or drop it"
 // +kubebuilder:validation:XValidation:rule="!has(self.hostPort) || self.mode != 'HostNetwork' || self.hostPort >= 1024",message="hostPort: below 1024, which a relay may not listen on in the network of its machine: set 1024 or more, or set mode to HostPort"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodePort) || self.mode in ['NodePort', 'LoadBalancer']",message="nodePort: does nothing in this mode: set mode to NodePort or LoadBalancer, or drop it"
 // +kubebuilder:validation:XValidation:rule="!has(self.podHostname) || self.mode in ['LoadBalancerPerPod', 'HostPort', 'HostNetwork']",message="podHostname: in this mode a pod has no address of its own: set mode to LoadBalancerPerPod, HostPort or HostNetwork, or drop it"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodeName) || self.nodeName != 'PodHostname' || has(self.podHostname)",message="nodeName: PodHostname without podHostname: set podHostname, such as {pod}.eu.example.com, or drop nodeName"
 type Exposure struct {
@@ -76,6 +77,13 @@ type Exposure struct {
 	// +optional
 	// +kubebuilder:default=ClusterIP
 	Mode ExposureMode `json:"mode,omitempty"`
+	// NodePort is the port of every machine in the modes NodePort and
+	// LoadBalancer, UDP and TCP. Left out, Kubernetes chooses, and chooses again
+	// when the Service was deleted.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	NodePort int32 `json:"nodePort,omitempty"`
 	// HostPort is the port of the machines in the modes HostPort and
 	// HostNetwork, UDP and TCP.
 	// +optional

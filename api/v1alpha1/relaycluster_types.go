@@ -3,7 +3,6 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // RelayCluster is a network of Media-over-QUIC relays: a root that introduces
@@ -188,12 +187,12 @@ type Region struct {
 	// +optional
 	// +kubebuilder:default={mode: ClusterIP}
 	Exposure Exposure `json:"exposure,omitempty,omitzero"`
-	// MaxUnavailable is how many relays of the region may be evicted at a time, a
-	// number or a percentage. Left out, it is 1.
+	// MaxUnavailable is how many relays of the region may be evicted at a time.
+	// Left out, it is 1; spec.disruption.safeToEvict: Never is for none.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?|100)%$`
-	// +kubebuilder:validation:XValidation:rule="type(self) != int || self >= 1",message="maxUnavailable: want a number of 1 or more, or a percentage from 1% to 100%; spec.disruption.safeToEvict: Never is for none"
-	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxUnavailable *int32 `json:"maxUnavailable,omitempty"`
 	// Pod settings of the region, before those of the cluster.
 	// +optional
 	Pod *PodSettings `json:"pod,omitempty"`

@@ -42,6 +42,7 @@ func Validate(c *RelayCluster) field.ErrorList {
 	errs = append(errs, validateRegions(c.Spec.Regions, spec.Child("regions"))...)
 	errs = append(errs, c.Spec.TLS.validate(spec.Child("tls"))...)
 	errs = append(errs, c.Spec.Pod.validate(spec.Child("pod"))...)
+	errs = append(errs, oneOf(spec.Child("disruption", "safeToEvict"), c.Spec.Disruption.SafeToEvict, EvictAlways, EvictNever, EvictOnUpgrade)...)
 	errs = append(errs, c.Spec.Drain.validate(spec.Child("drain"))...)
 	errs = append(errs, atMost(spec.Child("networkPolicy", "privateFrom"), len(c.Spec.NetworkPolicy.PrivateFrom), 16)...)
 	return errs
@@ -140,6 +141,9 @@ func (r *Region) validate(path *field.Path) field.ErrorList {
 	if r.Replicas != nil {
 		errs = append(errs, inRange(path.Child("replicas"), int64(*r.Replicas), 0, 1000)...)
 	}
+	if r.MaxUnavailable != nil {
+		errs = append(errs, inRange(path.Child("maxUnavailable"), int64(*r.MaxUnavailable), 1, 1000)...)
+	}
 	errs = append(errs, r.Autoscaling.validate(path.Child("autoscaling"))...)
 	errs = append(errs, r.Exposure.validate(path.Child("exposure"))...)
 	return append(errs, r.Pod.validate(path.Child("pod"))...)
@@ -154,10 +158,19 @@ func (a *Autoscaling) validate(path *field.Path) field.ErrorList {
 	if a.MinReplicas > a.MaxReplicas {
 		errs = append(errs, field.Invalid(path, a.MinReplicas, "minReplicas: greater than maxReplicas: lower minReplicas or raise maxReplicas"))
 	}
-	if a.CPUUtilization == nil {
-		return append(errs, field.Invalid(path, "", "cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60"))
+	if a.CPUUtilization == nil && a.SessionsPerPod == nil && a.EgressBitsPerSecondPerPod == nil {
+		errs = append(errs, field.Invalid(path, "", "cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod or egressBitsPerSecondPerPod"))
 	}
-	return append(errs, inRange(path.Child("cpuUtilization"), int64(*a.CPUUtilization), 1, 1000)...)
+	if a.CPUUtilization != nil {
+		errs = append(errs, inRange(path.Child("cpuUtilization"), int64(*a.CPUUtilization), 1, 1000)...)
+	}
+	if a.SessionsPerPod != nil {
+		errs = append(errs, inRange(path.Child("sessionsPerPod"), int64(*a.SessionsPerPod), 1, 1000000)...)
+	}
+	if a.EgressBitsPerSecondPerPod != nil {
+		errs = append(errs, inRange(path.Child("egressBitsPerSecondPerPod"), *a.EgressBitsPerSecondPerPod, 1000, 1000000000000)...)
+	}
+	return errs
 }
 
 func (d *Drain) validate(path *field.Path) field.ErrorList {

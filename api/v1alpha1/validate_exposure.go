@@ -19,6 +19,7 @@ func (e *Exposure) validate(path *field.Path) field.ErrorList {
 		{e.HostPort == 0 && e.Mode.IsHost(), "hostPort: missing in this mode: set the port of the machines on which the relays are reached, such as 4443"},
 		{e.HostPort != 0 && !e.Mode.IsHost(), "hostPort: does nothing in this mode: set mode to HostPort or HostNetwork, or drop it"},
 		{e.HostPort != 0 && e.Mode == ExposureHostNetwork && e.HostPort < 1024, "hostPort: below 1024, which a relay may not listen on in the network of its machine: set 1024 or more, or set mode to HostPort"},
+		{e.NodePort != 0 && e.Mode != ExposureNodePort && e.Mode != ExposureLoadBalancer, "nodePort: does nothing in this mode: set mode to NodePort or LoadBalancer, or drop it"},
 		{e.PodHostname != "" && !e.Mode.IsPerPod(), "podHostname: in this mode a pod has no address of its own: set mode to LoadBalancerPerPod, HostPort or HostNetwork, or drop it"},
 		{e.NodeName == NodesByPodHostname && e.PodHostname == "", "nodeName: PodHostname without podHostname: set podHostname, such as {pod}.eu.example.com, or drop nodeName"},
 		{e.PodHostname != "" && !podHostPattern.MatchString(e.PodHostname), "podHostname: want {pod} and a domain, such as {pod}.eu.example.com"},
@@ -43,6 +44,9 @@ func (e *Exposure) validateMode(path *field.Path) field.ErrorList {
 	}
 	if e.IPFamilyPolicy != nil {
 		errs = append(errs, oneOf(path.Child("ipFamilyPolicy"), *e.IPFamilyPolicy, corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)...)
+	}
+	if e.NodePort != 0 {
+		errs = append(errs, inRange(path.Child("nodePort"), int64(e.NodePort), 1, 65535)...)
 	}
 	if e.HostPort != 0 {
 		errs = append(errs, inRange(path.Child("hostPort"), int64(e.HostPort), 1, 65535)...)

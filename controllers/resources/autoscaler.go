@@ -3,8 +3,26 @@ package resources
 import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	autoscalingv2ac "k8s.io/client-go/applyconfigurations/autoscaling/v2"
 )
+
+// Metrics of pods that an adapter has to serve.
+const (
+	metricSessions = "moq_relay_sessions"
+	metricEgress   = "moq_relay_egress_bits_per_second"
+)
+
+// podsMetric returns the wanted mean of a metric over the pods of a set.
+func podsMetric(name string, mean int64) *autoscalingv2ac.MetricSpecApplyConfiguration {
+	return autoscalingv2ac.MetricSpec().
+		WithType(autoscalingv2.PodsMetricSourceType).
+		WithPods(autoscalingv2ac.PodsMetricSource().
+			WithMetric(autoscalingv2ac.MetricIdentifier().WithName(name)).
+			WithTarget(autoscalingv2ac.MetricTarget().
+				WithType(autoscalingv2.AverageValueMetricType).
+				WithAverageValue(*resource.NewQuantity(mean, resource.DecimalSI))))
+}
 
 // Autoscaler returns what chooses the replicas of an autoscaled set. While pods
 // of the set are being replaced it takes none away: those would be the ones that
@@ -29,6 +47,12 @@ func Autoscaler(in Input, s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyCo
 				WithTarget(autoscalingv2ac.MetricTarget().
 					WithType(autoscalingv2.UtilizationMetricType).
 					WithAverageUtilization(*a.CPUUtilization))))
+	}
+	if a.SessionsPerPod != nil {
+		spec.WithMetrics(podsMetric(metricSessions, int64(*a.SessionsPerPod)))
+	}
+	if a.EgressBitsPerSecondPerPod != nil {
+		spec.WithMetrics(podsMetric(metricEgress, *a.EgressBitsPerSecondPerPod))
 	}
 	return autoscalingv2ac.HorizontalPodAutoscaler(s.Name(), s.Cluster.Namespace).
 		WithLabels(s.labels()).

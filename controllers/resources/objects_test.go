@@ -2,7 +2,9 @@ package resources_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -143,6 +145,30 @@ func containerArgs(ac *appsv1ac.StatefulSetApplyConfiguration) []string {
 	return ac.Spec.Template.Spec.Containers[0].Args
 }
 
+// Complaint 13: an upgrade of the operator restarts nothing. The file holds what
+// pods of released operators look like: lines may be added to it, for cases that
+// it does not know yet, and a line that changes is every relay of every user
+// restarted. -update does not touch it.
+func TestUpgradeOfOperatorRestartsNothing(t *testing.T) {
+	released, err := os.ReadFile("testdata/pod-templates.sha256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, func(t *testing.T, folder string, c *v1alpha1.RelayCluster) {
+		in := inputFor(c)
+		for _, s := range resources.Sets(c) {
+			template, err := yaml.Marshal(resources.StatefulSet(in, s).Spec.Template)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := fmt.Sprintf("%x %s/%s\n", sha256.Sum256(template), filepath.Base(folder), s.Key())
+			if !strings.Contains(string(released), line) {
+				t.Errorf("the pods of %s are none that the file knows: %s", s.Name(), line)
+			}
+		}
+	})
+}
+
 // Only what is in a pod template restarts pods.
 func TestTemplateDependsOnSpecAlone(t *testing.T) {
 	c := decode(t, "testdata/sample/input.yaml")
@@ -219,8 +245,15 @@ func TestNames(t *testing.T) {
 	perPod := v1alpha1.Exposure{Mode: v1alpha1.ExposureLoadBalancerPerPod, ProtocolSharing: v1alpha1.ProtocolsSeparate}
 	c.Spec.Regions = []v1alpha1.Region{
 		{Name: strings.Repeat("r", 20), Replicas: new(int32(1000)), Exposure: perPod},
-		{Name: "ca"}, {Name: "trust"}, {Name: "nodes"}, {Name: "relays"}, {Name: "tls"}, {Name: "tcp"},
-		{Name: "a", Replicas: new(int32(2)), Exposure: perPod}, {Name: "a-0"}, {Name: "a-pod"},
+		{Name: "ca"},
+		{Name: "trust"},
+		{Name: "nodes"},
+		{Name: "relays"},
+		{Name: "tls"},
+		{Name: "tcp"},
+		{Name: "a", Replicas: new(int32(2)), Exposure: perPod},
+		{Name: "a-0"},
+		{Name: "a-pod"},
 	}
 	v1alpha1.Default(c)
 	if errs := v1alpha1.Validate(c); len(errs) > 0 {

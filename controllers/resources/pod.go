@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -23,8 +24,8 @@ const (
 	relayUser = 65532
 	// fileMode lets that user's group read the certificates, and nobody else.
 	fileMode = 0o440
-	// annotationSafeToEvict lets the cluster autoscaler remove machines: relays
-	// keep nothing and drain within the time that it waits.
+	// annotationSafeToEvict says whether the cluster autoscaler may remove the
+	// machine: relays keep nothing and drain within the time that it waits.
 	annotationSafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 )
 
@@ -42,7 +43,9 @@ var (
 func podTemplate(in Input, s Set) *corev1ac.PodTemplateSpecApplyConfiguration {
 	labels := s.labels()
 	maps.Copy(labels, s.Pod.Labels)
-	annotations := map[string]string{annotationSafeToEvict: "true"}
+	evict := s.Cluster.Spec.Disruption.SafeToEvict
+	safe := evict != v1alpha1.EvictOnUpgrade && evict != v1alpha1.EvictNever
+	annotations := map[string]string{annotationSafeToEvict: strconv.FormatBool(safe)}
 	maps.Copy(annotations, s.Pod.Annotations)
 
 	spec := corev1ac.PodSpec().

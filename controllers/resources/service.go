@@ -85,6 +85,11 @@ func ClientService(s Set) *corev1ac.ServiceApplyConfiguration {
 	if e.Mode == v1alpha1.ExposureLoadBalancer {
 		balance(spec, e)
 	}
+	if e.NodePort != 0 {
+		for i := range spec.Ports {
+			spec.Ports[i].WithNodePort(e.NodePort)
+		}
+	}
 	annotate(service, e.Annotations)
 	return service
 }

@@ -28,6 +28,8 @@ type Set struct {
 	Replicas    int32
 	Autoscaling *v1alpha1.Autoscaling
 	Exposure    v1alpha1.Exposure
+	// MaxUnavailable is how many relays may be evicted at a time; nil is one.
+	MaxUnavailable *int32
 	// Pod holds the settings of the set over those of the cluster.
 	Pod v1alpha1.PodSettings
 }
@@ -64,7 +66,8 @@ func Sets(c *v1alpha1.RelayCluster) []Set {
 		sets = append(sets, Set{
 			Cluster: c, Role: RoleRegion, Region: r.Name,
 			Replicas: r.FirstReplicas(), Autoscaling: r.Autoscaling,
-			Exposure: r.Exposure, Pod: mergePod(c.Spec.Pod, r.Pod),
+			Exposure: r.Exposure, MaxUnavailable: r.MaxUnavailable,
+			Pod: mergePod(c.Spec.Pod, r.Pod),
 		})
 	}
 	return sets
