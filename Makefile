@@ -50,6 +50,10 @@ test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a contro
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/controlplane/build.sh)}" MOQ_PEERS_DIR= \
 	  go run ./hack/testsum -want '0 1 2 3' -- $(race) -timeout 15m $(ARGS) $(PKG)
 
+.PHONY: monitoring
+monitoring: ## dashboard and alerts against what a real run exports (a module of its own; compiles Prometheus once, 3 minutes)
+	@cd hack/monitoring && go test $(ARGS) ./...
+
 .PHONY: lint
 lint: ## linters and the formatting they want, pinned in hack/tools
 	@"$$(hack/tools/build.sh golangci-lint)/golangci-lint" run $(PKG)
