@@ -47,6 +47,9 @@ const (
 	// ReasonStatusRefused: Ready is False, the API server does not take the
 	// status: its CustomResourceDefinition is older than the operator.
 	ReasonStatusRefused = "StatusRefused"
+	// ReasonHostnameNotAllowed: Ready is False, a hostname is under none of the
+	// domains that the operator may use.
+	ReasonHostnameNotAllowed = "HostnameNotAllowed"
 	// ReasonImageMissing: Ready is False, neither the spec nor the operator names
 	// an image.
 	ReasonImageMissing = "ImageMissing"

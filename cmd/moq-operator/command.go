@@ -61,6 +61,7 @@ func newCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&options.RelayImage, "relay-image", "", "`image` of relays whose RelayCluster names none")
 	flags.StringSliceVar(&options.WatchNamespaces, "watch-namespaces", nil, "`names` of the namespaces whose RelayClusters to run; all when empty")
+	flags.StringSliceVar(&options.AllowedHostnameSuffixes, "allowed-hostname-suffixes", nil, "`domains` under which hostnames of RelayClusters may be; any when empty")
 	flags.StringVar(&options.Namespace, "namespace", "", "`name` of the namespace that the operator runs in, for its lease and for network policies; that of its pod when empty")
 	flags.BoolVar(&options.LeaderElect, "leader-elect", false, "work only while holding the lease, so that several replicas may run")
 	flags.StringVar(&options.MetricsBind, "metrics-bind", options.MetricsBind, "`address` of the metrics, over TLS and for those who may get /metrics; 0 serves none")

@@ -31,6 +31,9 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Image is for RelayClusters that name none.
 	Image string
+	// AllowedHostnameSuffixes are the domains under which hostnames may be; empty
+	// is any.
+	AllowedHostnameSuffixes []string
 	// OperatorNamespace is where the pods of the operator are.
 	OperatorNamespace string
 }

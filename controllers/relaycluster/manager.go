@@ -53,6 +53,9 @@ type Options struct {
 	WatchNamespaces []string
 	// RelayImage is for RelayClusters that name none.
 	RelayImage string
+	// AllowedHostnameSuffixes are the domains under which hostnames of
+	// RelayClusters may be; empty is any.
+	AllowedHostnameSuffixes []string
 	// Relays is the way to the private ports of relays; nil is the network.
 	Relays http.RoundTripper
 }
@@ -109,13 +112,14 @@ func NewManager(c *rest.Config, o Options) (ctrl.Manager, error) {
 		return nil, err
 	}
 	r := &Reconciler{
-		Nodes:             nodes,
-		Client:            mgr.GetClient(),
-		Live:              mgr.GetAPIReader(),
-		Applier:           apply.New(mgr.GetClient(), mgr.GetAPIReader()),
-		Recorder:          mgr.GetEventRecorder("moq-operator"),
-		Image:             o.RelayImage,
-		OperatorNamespace: o.Namespace,
+		Nodes:                   nodes,
+		Client:                  mgr.GetClient(),
+		Live:                    mgr.GetAPIReader(),
+		Applier:                 apply.New(mgr.GetClient(), mgr.GetAPIReader()),
+		Recorder:                mgr.GetEventRecorder("moq-operator"),
+		Image:                   o.RelayImage,
+		AllowedHostnameSuffixes: o.AllowedHostnameSuffixes,
+		OperatorNamespace:       o.Namespace,
 	}
 	if err := r.SetupWithManager(mgr, nodes.Changes()); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)

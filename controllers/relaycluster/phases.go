@@ -20,6 +20,9 @@ func (r *Reconciler) validate(_ context.Context, s *scope) error {
 	if errs := v1alpha1.Validate(s.cluster); len(errs) > 0 {
 		return &problem{Reason: v1alpha1.ReasonInvalidSpec, Message: errs.ToAggregate().Error()}
 	}
+	if err := r.permit(s); err != nil {
+		return err
+	}
 	if s.cluster.Spec.Image == "" && r.Image == "" {
 		return &problem{
 			Reason:  v1alpha1.ReasonImageMissing,
