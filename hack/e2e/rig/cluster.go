@@ -1,0 +1,265 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// imagePause holds the namespaces of a pod. The images of the rig's own pods
+// are called so in their manifests too.
+const imagePause = "registry.e2e.test/pause:1"
+
+//go:embed manifests/coredns.yaml
+var coredns []byte
+
+//go:embed manifests/metrics-server.yaml
+var metricsServer []byte
+
+// Description is what cluster.json and `e2e status --json` say.
+type Description struct {
+	ID                string `json:"id"`
+	Provider          string `json:"provider"`
+	Kubeconfig        string `json:"kubeconfig"`
+	Bin               string `json:"bin"`
+	Nodes             []Node `json:"nodes"`
+	LoadBalancerRange string `json:"loadBalancerRange"`
+}
+
+// Up makes the cluster, from images in the folder images, and returns once pods
+// can run and names resolve. What an earlier run of the id left is removed
+// first, and so is everything if it does not succeed.
+func Up(ctx context.Context, p *Plan, progress io.Writer) (err error) {
+	if exists(p.File()) && len(p.processes()) > 0 {
+		return fmt.Errorf("cluster %s is up already: see `e2e status --id %s`, or end it with `e2e down --id %s`", p.ID, p.ID, p.ID)
+	}
+	if err := Down(p); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, Down(p))
+		}
+	}()
+	start := time.Now()
+	tick := func(what string) { fmt.Fprintf(progress, "✓ %-24s %5.1f s\n", what, time.Since(start).Seconds()) }
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	tick("images")
+	if err := p.startNodes(); err != nil {
+		return err
+	}
+	for _, s := range p.steps() {
+		if err := poll(ctx, s.done); err != nil {
+			return fmt.Errorf("wait for %s: %w; logs are in %s", s.what, err, p.State)
+		}
+		tick(s.what)
+	}
+	text, err := json.MarshalIndent(p.Describe(), "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(p.File(), append(text, '\n'), 0o644)
+}
+
+// Describe tells where the cluster is.
+func (p *Plan) Describe() Description {
+	return Description{p.ID, "local", p.Kubeconfig(), p.Bin, p.Nodes, p.LoadBalancerRange()}
+}
+
+type step struct {
+	what string
+	done func() bool
+}
+
+// steps are what has to become true, in this order. A node that is ready is not
+// usable yet: its taint and the ServiceAccount of pods take some seconds more.
+func (p *Plan) steps() []step {
+	out := func(args ...string) string { b, _ := p.kubectl(args...).Output(); return string(b) }
+	steps := []step{{"API server", func() bool { return p.kubectl("get", "--raw", "/readyz").Run() == nil }}}
+	for _, n := range p.Nodes {
+		steps = append(steps, step{"node " + n.Name, func() bool {
+			return out("get", "node", n.Name, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`) == "True"
+		}})
+	}
+	return append(steps,
+		step{"nodes take pods", func() bool {
+			return p.kubectl("get", "serviceaccount", "default").Run() == nil && out("get", "nodes", "-o", "jsonpath={.items[*].spec.taints}") == ""
+		}},
+		step{"CoreDNS", p.rolledOut("coredns", coredns)},
+		step{"metrics-server", p.rolledOut("metrics-server", metricsServer)})
+}
+
+// rolledOut applies a manifest until that succeeds, then asks for its Deployment.
+func (p *Plan) rolledOut(name string, manifest []byte) func() bool {
+	applied := false
+	return func() bool {
+		if !applied {
+			cmd := p.kubectl("apply", "-f", "-")
+			cmd.Stdin = bytes.NewReader(manifest)
+			applied = cmd.Run() == nil
+		}
+		return applied && p.kubectl("-n", "kube-system", "rollout", "status", "deployment/"+name, "--timeout=5s").Run() == nil
+	}
+}
+
+// upTime bounds each step of Up.
+const upTime = 3 * time.Minute
+
+func poll(ctx context.Context, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, upTime)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// prepare writes what nodes start from.
+func (p *Plan) prepare() error {
+	if err := p.writePKI(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(p.State, "images"), 0o755); err != nil {
+		return err
+	}
+	return p.packAddons()
+}
+
+// startNodes starts the nodes and plugs them into the bridge.
+func (p *Plan) startNodes() error {
+	for _, args := range [][]string{
+		{"link", "add", p.Bridge(), "type", "bridge"},
+		{"addr", "add", p.gateway() + "/24", "dev", p.Bridge()},
+		{"link", "set", p.Bridge(), "up"},
+		{"route", "add", p.LoadBalancerRange(), "via", p.Nodes[0].Address},
+	} {
+		if err := ip(args...); err != nil {
+			return err
+		}
+	}
+	for i, n := range p.Nodes {
+		pid, err := p.startNode(i)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", n.Name, err)
+		}
+		if err := errors.Join(
+			ip("link", "add", p.link(n), "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(pid)),
+			ip("link", "set", p.link(n), "master", p.Bridge(), "up")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Plan) startNode(i int) (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	dir := p.dir(p.Nodes[i])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	log, err := os.Create(filepath.Join(dir, "node.log"))
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	cmd := exec.Command(self, p.nodeArgs(i)...) //nolint:noctx // it outlives the command; Down ends it
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWUTS,
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	go cmd.Wait() //nolint:errcheck // reaped here if it ends first, and told by the step that then waits in vain
+	return cmd.Process.Pid, nil
+}
+
+// processes are the first ones of the cluster's nodes, wherever they came from.
+func (p *Plan) processes() []int {
+	folders, _ := filepath.Glob("/proc/[0-9]*") // the pattern is fine
+	var pids []int
+	for _, f := range folders {
+		line, err := os.ReadFile(filepath.Join(f, "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		_, args, _ := strings.Cut(string(line), "\x00")
+		if !strings.HasPrefix(args, "node\x00--id\x00"+p.ID+"\x00--state\x00"+filepath.Dir(p.State)+"\x00") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(f)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// downTime bounds how long processes take to end once killed.
+const downTime = 20 * time.Second
+
+// Down removes the cluster and all that is left of it. It is no error if there
+// is nothing.
+func Down(p *Plan) error {
+	for _, pid := range p.processes() {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	deadline := time.Now().Add(downTime)
+	for len(p.processes()) > 0 && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	var errs []error
+	if exists("/sys/class/net/" + p.Bridge()) {
+		errs = append(errs, ip("link", "del", p.Bridge())) // its routes go with it
+	}
+	links, _ := filepath.Glob("/sys/class/net/" + p.Bridge() + "n[1-9]") // the pattern is fine
+	for _, l := range links {
+		if err := ip("link", "del", filepath.Base(l)); err != nil && exists(l) { // else it went with its node
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, p.removeCgroups(), os.RemoveAll(p.State))
+	_ = os.Remove(filepath.Dir(p.State)) // only if no other cluster is there
+	return errors.Join(errs...)
+}
+
+// Load gives all nodes of a cluster that is up an image from an OCI archive.
+func Load(ctx context.Context, p *Plan, archive string) error {
+	pids := p.processes()
+	if len(pids) == 0 {
+		return fmt.Errorf("cluster %s is not up: run `e2e up --id %s` first", p.ID, p.ID)
+	}
+	for _, pid := range pids {
+		cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(pid), "-m", "ctr", "-n", "k8s.io", "images", "import", archive)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("load %s: %w: %s", archive, err, strings.TrimSpace(string(out)))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+// Package rig runs a real Kubernetes on this machine: each node is a process
+// with network, mounts and processes of its own, and in it run etcd, the
+// Kubernetes components, containerd and runc, as on any other node. It stands
+// below the e2e command and knows nothing of the product.
+//
+// What always holds: two clusters of different ids share nothing; no sysctl of
+// the machine is changed; and after [Down] no process, link, mount, cgroup or
+// file of the cluster is left.
+package rig
+
+import (
+	"fmt"
+	"hash/fnv"
+	"path/filepath"
+	"regexp"
+)
+
+// Node is a machine of the cluster.
+type Node struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Region  string `json:"region"`
+}
+
+// Plan is all that follows from the id of a cluster: names and addresses.
+type Plan struct {
+	ID    string
+	State string // folder of the cluster's own files
+	Bin   string // folder of kube, its names, and helm
+	// Source is the top of the repository; only Up needs it.
+	Source string
+	Slot   int // third byte of its addresses
+	Nodes  []Node
+}
+
+// regions are those of the nodes, in turn.
+var regions = []string{"eu", "us"}
+
+var idPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,7}[a-z0-9])?$`)
+
+// NewPlan makes the plan of a cluster.
+func NewPlan(id, stateHome, bin string, nodes int) (*Plan, error) {
+	if !idPattern.MatchString(id) {
+		return nil, fmt.Errorf("--id %q: want up to nine small letters, digits and hyphens, such as dev", id)
+	}
+	if nodes < 1 || nodes > 9 {
+		return nil, fmt.Errorf("--nodes %d: want 1 to 9", nodes)
+	}
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	p := &Plan{ID: id, State: filepath.Join(stateHome, id), Bin: bin, Slot: int(h.Sum32() % 256)}
+	for i := range nodes {
+		p.Nodes = append(p.Nodes, Node{
+			Name:    fmt.Sprintf("n%d", i+1),
+			Address: fmt.Sprintf("172.29.%d.%d", p.Slot, i+2),
+			Region:  regions[i%len(regions)],
+		})
+	}
+	return p, nil
+}
+
+// Bridge is the link that joins the nodes and the machine.
+func (p *Plan) Bridge() string { return "e2e-" + p.ID }
+
+// link is the machine's end of a node's cable.
+func (p *Plan) link(n Node) string { return p.Bridge() + n.Name }
+
+// gateway is the machine's address on the bridge.
+func (p *Plan) gateway() string { return fmt.Sprintf("172.29.%d.1", p.Slot) }
+
+// LoadBalancerRange is where Services of type LoadBalancer get addresses from.
+func (p *Plan) LoadBalancerRange() string { return fmt.Sprintf("172.28.%d.0/24", p.Slot) }
+
+func (p *Plan) server() string { return "https://" + p.Nodes[0].Address + ":6443" }
+
+// pods is the range of the pods on the node at an index.
+func (p *Plan) pods(i int) string { return fmt.Sprintf("10.244.%d.0/24", i+1) }
+
+// cgroup is the folder of the node's pods below each hierarchy.
+func (p *Plan) cgroup(n Node) string { return filepath.Join("/", "moqrelay-"+p.ID, n.Name) }
+
+func (p *Plan) pki(name string) string { return filepath.Join(p.State, "pki", name) }
+
+func (p *Plan) dir(n Node, parts ...string) string {
+	return filepath.Join(append([]string{p.State, n.Name}, parts...)...)
+}
+
+// Kubeconfig is the path of the administrator's.
+func (p *Plan) Kubeconfig() string { return p.pki("admin.kubeconfig") }
+
+// File is the path of the description of the cluster, which is there once it is up.
+func (p *Plan) File() string { return filepath.Join(p.State, "cluster.json") }
