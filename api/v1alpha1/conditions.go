@@ -85,13 +85,6 @@ const (
 	// and no further one is replaced.
 	ReasonRolloutStuck = "RolloutStuck"
 
-	// ReasonRolloutHeld: Progressing is False, pods are still to be replaced and
-	// spec.upgrade.paused holds that back.
-	ReasonRolloutHeld = "RolloutHeld"
-	// ReasonDraining: Progressing is True, sessions are told to move before pods
-	// are removed.
-	ReasonDraining = "Draining"
-
 	// ReasonCertificatesValid goes with CertificatesReady being True.
 	ReasonCertificatesValid = "CertificatesValid"
 	// ReasonIssuing: CertificatesReady is False, one is being made.

@@ -99,10 +99,6 @@ type RegionStatus struct {
 	// Autoscaled says that a HorizontalPodAutoscaler owns the replicas.
 	// +optional
 	Autoscaled bool `json:"autoscaled,omitempty"`
-	// Draining says that the region is no longer in the spec: its sessions are
-	// told to move, and then it goes.
-	// +optional
-	Draining bool `json:"draining,omitempty"`
 }
 
 // Endpoint is an address where users reach a set.

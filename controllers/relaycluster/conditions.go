@@ -30,7 +30,7 @@ func no(reason, message string) verdict  { return verdict{metav1.ConditionFalse,
 // from being ready all the same.
 func (v verdict) isFault() bool {
 	switch v.reason {
-	case v1alpha1.ReasonUpToDate, v1alpha1.ReasonRolloutHeld, v1alpha1.ReasonScalingLimited:
+	case v1alpha1.ReasonUpToDate, v1alpha1.ReasonScalingLimited:
 		return false
 	default:
 		return v.status == metav1.ConditionFalse

@@ -25,6 +25,8 @@ type Reconciler struct {
 	Live client.Reader
 	// Nodes asks relays.
 	Nodes Nodes
+	// Steps measures rollouts; nil measures nothing.
+	Steps *stepTimer
 	// Applier writes objects.
 	Applier *apply.Applier
 	// Recorder writes events.

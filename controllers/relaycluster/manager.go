@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -111,7 +113,16 @@ func NewManager(c *rest.Config, o Options) (ctrl.Manager, error) {
 	if err := mgr.Add(nodes); err != nil {
 		return nil, err
 	}
+	steps := newStepTimer()
+	for _, c := range []prometheus.Collector{collector{mgr.GetClient()}, steps.seconds} {
+		// The registry outlives a manager; the one that came last is asked.
+		metrics.Registry.Unregister(c)
+		if err := metrics.Registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
 	r := &Reconciler{
+		Steps:                   steps,
 		Nodes:                   nodes,
 		Client:                  mgr.GetClient(),
 		Live:                    mgr.GetAPIReader(),

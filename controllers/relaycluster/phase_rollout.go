@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/controllers/resources"
 	"github.com/moqrelay/moqrelay/controllers/rollout"
@@ -18,6 +19,9 @@ const stuckAfter = 5 * time.Minute
 // planRollout decides which pod is replaced next.
 func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 	plan := s.nextStep()
+	if r.Steps != nil {
+		r.Steps.pass(client.ObjectKeyFromObject(s.cluster), s.rolloutSets(), plan.Waiting, s.now)
+	}
 	s.input.Partitions, s.input.Mixed = plan.Partitions, plan.Mixed
 	if plan.Waiting != nil && r.Nodes != nil {
 		r.Nodes.Soon() // it may be back
@@ -27,19 +31,25 @@ func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 
 // nextStep plans the rollout from what is there now.
 func (s *scope) nextStep() rollout.Plan {
-	var sets []rollout.Set
 	canary := ""
 	for _, set := range s.sets {
 		seen := s.statefulSet(set)
-		if seen == nil {
-			continue
-		}
-		if canary == "" && set.Role == resources.RoleRegion && *seen.Spec.Replicas > 0 {
+		if canary == "" && seen != nil && set.Role == resources.RoleRegion && *seen.Spec.Replicas > 0 {
 			canary = set.Key()
 		}
-		sets = append(sets, s.rolloutSet(set, seen))
 	}
-	return rollout.Next(sets, canary)
+	return rollout.Next(s.rolloutSets(), canary)
+}
+
+// rolloutSets returns the sets that there are, in the order of the spec.
+func (s *scope) rolloutSets() []rollout.Set {
+	var sets []rollout.Set
+	for _, set := range s.sets {
+		if seen := s.statefulSet(set); seen != nil {
+			sets = append(sets, s.rolloutSet(set, seen))
+		}
+	}
+	return sets
 }
 
 func (s *scope) rolloutSet(set resources.Set, seen *appsv1.StatefulSet) rollout.Set {

@@ -2,12 +2,17 @@ package relaycluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,10 +46,32 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 		return nil // deleted meanwhile, or made anew: then another pass is due
 	}
 	if err != nil {
-		return fmt.Errorf("write status: %w", err)
+		return errors.Join(fmt.Errorf("write status: %w", err), r.refuseStatus(ctx, s, err))
 	}
 	r.tell(s.cluster, before.Conditions, after.Conditions)
 	return nil
+}
+
+// refuseStatus leaves nothing green when the API server does not take the status:
+// a CustomResourceDefinition that is older than the operator lacks fields of it.
+// What is written instead has been there from the beginning.
+func (r *Reconciler) refuseStatus(ctx context.Context, s *scope, why error) error {
+	answer, ok := errors.AsType[*apierrors.StatusError](why)
+	if !ok || !slices.Contains([]int32{http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusInternalServerError}, answer.Status().Code) {
+		return nil // it was not looked at: to be tried again
+	}
+	status := v1alpha1.RelayClusterStatus{ObservedGeneration: s.cluster.Generation}
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonStatusRefused,
+		Message:            truncate("the status cannot be written, apply the CustomResourceDefinition of this operator: "+why.Error(), maxMessage),
+		ObservedGeneration: s.cluster.Generation,
+		LastTransitionTime: metav1.NewTime(s.now),
+	})
+	desired, err := statusConfiguration(s.cluster, status)
+	if err != nil {
+		return err
+	}
+	return r.Client.Status().Apply(ctx, desired, client.FieldOwner(apply.FieldManager), client.ForceOwnership)
 }
 
 // statusConfiguration returns what is applied: the status whole, and nothing
