@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
 	"github.com/moqrelay/moqrelay/controllers/pki"
@@ -69,7 +71,8 @@ func TestExternalRoot(t *testing.T) {
 	if err := plane.Client.Delete(t.Context(), west); err != nil {
 		t.Fatal(err)
 	}
-	if err := plane.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "west-ca"}}); err != nil {
+	err := plane.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "west-ca"}})
+	if client.IgnoreNotFound(err) != nil { // the garbage collector may have been first
 		t.Fatal(err)
 	}
 	w.apply("root: {}\nregions: [{name: eu}, {name: us}]\ntls: {internal: {trustSecretRefs: [{name: west-ca}]}}")
