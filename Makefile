@@ -43,6 +43,18 @@ up: local ## run a whole cluster on this machine: a root, two regions and a stat
 demo: local ## a clip through two regions: samples compared, latency and join time shown
 	@bin/moq demo -f $(FILE)
 
+.PHONY: e2e-command
+e2e-command:
+	@CGO_ENABLED=0 go build -C hack/e2e -trimpath -o ../../bin/e2e .
+
+.PHONY: kube-up
+kube-up: e2e-command ## a real Kubernetes of two nodes on this machine, as root (ARGS='--id ID --nodes N'); compiles it once
+	@bin/e2e up $(ARGS)
+
+.PHONY: kube-down
+kube-down: e2e-command ## remove it and all that it left
+	@bin/e2e down $(ARGS)
+
 .PHONY: test
 test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
 	@$(if $(race),,echo "no C compiler: without the race detector")
