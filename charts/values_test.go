@@ -109,9 +109,9 @@ func TestValues(t *testing.T) {
 		"SpreadOfTheRelease": {nil, func(o objects) any {
 			return pod(o).Spec.TopologySpreadConstraints[0].LabelSelector.MatchLabels
 		}, map[string]string{"app.kubernetes.io/name": "moq-operator", "app.kubernetes.io/instance": "moq-operator"}},
-		"Bounds": {[]string{`allowedHostnameSuffixes=["example.com","example.net"]`, `allowedIssuerKinds=["Issuer","ClusterIssuer"]`}, func(o objects) any {
+		"Bounds": {[]string{`allowedHostnameSuffixes=["example.com","example.net"]`}, func(o objects) any {
 			return container(o).Args[7:]
-		}, []string{"--allowed-hostname-suffixes=example.com,example.net", "--allowed-issuer-kinds=Issuer,ClusterIssuer"}},
+		}, []string{"--allowed-hostname-suffixes=example.com,example.net"}},
 		"Extra": {[]string{`extraArgs=["--x={{ .Release.Name }}"]`, `extraEnv=[{"name":"A","value":"{{ .Release.Namespace }}"}]`, `extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{ .Release.Name }}-x"}},"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n"]`}, func(o objects) any {
 			return []any{container(o).Args[7], container(o).Env[1], o["ConfigMap/moq-operator-x"] != nil, o["ConfigMap/plain"] != nil}
 		}, []any{"--x=moq-operator", corev1.EnvVar{Name: "A", Value: namespace}, true, true}},
