@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -124,10 +123,13 @@ func exported(t *testing.T) map[string][]string {
 	relay.SetRoot("root:4443", true)
 	relay.SetCertificate(metrics.Internal, "00", time.Unix(1, 0))
 	collect(t, names, relay.Registry(), slices.Concat(target, relayTarget))
-	for name, labels := range operatorNames(t) {
-		names[name] = slices.Concat(names[name], labels, target)
-	}
+	collect(t, names, gathered(operatorFamilies(t)), target)
 	return names
+}
+
+// gathered is what a registry had.
+func gathered(families []*dto.MetricFamily) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
 }
 
 // collect adds what a registry has, under the names of its series.
@@ -138,7 +140,7 @@ func collect(t *testing.T, names map[string][]string, from prometheus.Gatherer, 
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		own := slices.Clone(more)
+		own := slices.Concat(names[f.GetName()], more) // of another program
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			own = append(own, l.GetName())
 		}
@@ -187,7 +189,7 @@ func check(t *testing.T, names map[string][]string, expr parser.Expr) {
 				return nil
 			}
 			for _, m := range n.LabelMatchers {
-				if m.Name != labels.MetricName && !slices.Contains(known, m.Name) {
+				if m.Name != model.MetricNameLabel && !slices.Contains(known, m.Name) {
 					t.Errorf("%s has no label %s, it has %q", n.Name, m.Name, known)
 				}
 			}

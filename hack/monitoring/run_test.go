@@ -45,6 +45,11 @@ const (
 	portOffset = 2200
 )
 
+// quiet are panels that have nothing to show in such a run, and why.
+var quiet = map[string]string{
+	"Step of a rollout, p95/A": "nothing is rolled out",
+}
+
 const manifest = `apiVersion: moqrelay.io/v1alpha1
 kind: RelayCluster
 metadata: {name: live}
@@ -72,7 +77,7 @@ func TestPanelsShowARun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n == 0 {
+			if why := quiet[title]; n == 0 && why == "" {
 				t.Errorf("no data for %s", query)
 			}
 		})
@@ -135,7 +140,7 @@ func record(t *testing.T, db *teststorage.TestStorage) {
 	if ready.Event != "ready" {
 		t.Fatal("moq up ended before the cluster was ready")
 	}
-	go io.Copy(io.Discard, up) //nolint:errcheck // until the process ends
+	go io.Copy(io.Discard, up) // until the process ends
 	at := map[string]string{}
 	for _, n := range ready.Nodes {
 		at[n.Region] = n.URL
@@ -308,7 +313,7 @@ func store(t *testing.T, db *teststorage.TestStorage, text []byte, target labels
 		_, _, value := p.Series()
 		var own labels.Labels
 		p.Labels(&own)
-		if isCount(own.Get(labels.MetricName)) {
+		if isCount(own.Get(model.MetricNameLabel)) {
 			value *= growth
 		}
 		builder := labels.NewBuilder(own)
