@@ -11,9 +11,9 @@
 //	cloud          serves Services of type LoadBalancer, one per cluster; package cloud
 //
 // [Images] are made of the first three and of metrics-server, which is built from
-// its own module. [Manifests] has all that is applied to every cluster,
-// [CustomMetrics] what is applied where it is wanted: a cluster has one server of
-// that API.
+// its own module. [CoreDNS] and [MetricsServer] are what is applied to every
+// cluster, [CustomMetrics] where it is wanted: a cluster has one server of that
+// API.
 //
 // What always holds: every pod satisfies the Pod Security Standard restricted,
 // and no image is ever pulled.
@@ -65,20 +65,21 @@ type Options struct {
 	Nodes int
 }
 
-// Manifests returns what to apply to every cluster, as one stream of YAML.
-func Manifests(o Options) ([]byte, error) {
+// CoreDNS returns what serves names: Deployment coredns in kube-system.
+func CoreDNS(o Options) ([]byte, error) {
 	o.DNS = cmp.Or(o.DNS, "10.96.0.10")
 	o.Domain = cmp.Or(o.Domain, "cluster.local")
-	names, err := render("coredns.yaml", struct {
+	return render("coredns.yaml", struct {
 		Options
 		Image    string
 		Replicas int
 	}{o, registry + "coredns:" + tag, min(max(o.Nodes, 1), 2)})
-	if err != nil {
-		return nil, err
-	}
-	metrics, err := render("metrics-server.yaml", struct{ Image string }{registry + "metrics-server:" + tag})
-	return bytes.Join([][]byte{names, metrics}, []byte("---\n")), err
+}
+
+// MetricsServer returns what serves CPU and memory of pods: Deployment
+// metrics-server in kube-system.
+func MetricsServer() ([]byte, error) {
+	return render("metrics-server.yaml", struct{ Image string }{registry + "metrics-server:" + tag})
 }
 
 // CustomMetrics returns what to apply where autoscalers go by metrics of pods.

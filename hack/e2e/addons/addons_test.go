@@ -2,6 +2,7 @@ package addons
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,16 +20,8 @@ import (
 // not; and every pod is one that Pod Security "restricted" admits, of an image
 // that the rig has.
 func TestManifests(t *testing.T) {
-	everywhere, err := Manifests(Options{DNS: "10.97.0.10", Domain: "rig.local", Nodes: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	custom, err := CustomMetrics("private", "moq_relay_sessions", "moq_relay_egress_bytes_total")
-	if err != nil {
-		t.Fatal(err)
-	}
 	kinds := map[string]int{}
-	for _, o := range decode(t, slices.Concat(everywhere, []byte("---\n"), custom)) {
+	for _, o := range allObjects(t) {
 		kinds[reflect.TypeOf(o).Elem().Name()]++
 		switch o := o.(type) {
 		case *appsv1.Deployment:
@@ -56,15 +49,7 @@ func TestManifests(t *testing.T) {
 
 // Nobody is given a right to write, or to read a Secret.
 func TestManifestsGrantLittle(t *testing.T) {
-	everywhere, err := Manifests(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	custom, err := CustomMetrics("private")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range decode(t, slices.Concat(everywhere, []byte("---\n"), custom)) {
+	for _, o := range allObjects(t) {
 		role, ok := o.(*rbacv1.ClusterRole)
 		if !ok {
 			continue
@@ -111,6 +96,18 @@ func TestSandboxIsAnImage(t *testing.T) {
 		}
 	}
 	t.Errorf("no image %s", Sandbox)
+}
+
+// allObjects are those of all manifests, for a cluster unlike the usual one.
+func allObjects(t *testing.T) []runtime.Object {
+	t.Helper()
+	names, err1 := CoreDNS(Options{DNS: "10.97.0.10", Domain: "rig.local", Nodes: 3})
+	metrics, err2 := MetricsServer()
+	custom, err3 := CustomMetrics("private", "moq_relay_sessions", "moq_relay_egress_bytes_total")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(decode(t, names), decode(t, metrics), decode(t, custom))
 }
 
 // decode reads objects strictly; those of other groups than Kubernetes' own
