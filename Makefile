@@ -48,8 +48,9 @@ e2e-command:
 	@CGO_ENABLED=0 go build -C hack/e2e -trimpath -o ../../bin/e2e .
 
 .PHONY: kube-up
-kube-up: e2e-command ## a real Kubernetes of two nodes on this machine, as root (ARGS='--id ID --nodes N'); compiles it once
-	@bin/e2e up $(ARGS)
+kube-up: build e2e-command ## a real Kubernetes of two nodes on this machine with operator and relays, as root (ARGS='--id ID --nodes N'); compiles it once
+	@bin/e2e up $(ARGS) >/dev/null
+	@bin/e2e install $(ARGS)
 
 .PHONY: kube-down
 kube-down: e2e-command ## remove it and all that it left

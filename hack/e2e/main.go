@@ -3,6 +3,7 @@
 //
 //	e2e build                         compile Kubernetes and what goes with it, once
 //	e2e up [--id ID] [--nodes N]      start a cluster; prints its KUBECONFIG
+//	e2e install [--id ID]             install the operator by Helm and a RelayCluster
 //	e2e load-images [--id ID] FILE…   give it images from OCI archives
 //	e2e status [--id ID] [--json]     tell where it is
 //	e2e down [--id ID]                remove it and all that it left
@@ -23,10 +24,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/moqrelay/moqrelay/hack/e2e/install"
 	"github.com/moqrelay/moqrelay/hack/e2e/rig"
 )
 
-const usage = "usage: e2e build | up | load-images FILE… | status | down, each with -h for its flags"
+const usage = "usage: e2e build | up | install | load-images FILE… | status | down, each with -h for its flags"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,6 +76,11 @@ func run(ctx context.Context, args []string) error {
 		return rig.Build(ctx, p, os.Stderr)
 	case "up":
 		return up(ctx, p)
+	case "install":
+		if _, err := os.Stat(p.File()); err != nil {
+			return notUp(p)
+		}
+		return install.Run(ctx, p, os.Stdout, os.Stderr)
 	case "load-images":
 		return load(ctx, p, flags.Args())
 	case "status":
@@ -121,7 +128,7 @@ func load(ctx context.Context, p *rig.Plan, archives []string) error {
 func status(p *rig.Plan, asJSON bool) error {
 	text, err := os.ReadFile(p.File())
 	if err != nil {
-		return fmt.Errorf("cluster %s is not up: run `e2e up --id %s`", p.ID, p.ID)
+		return notUp(p)
 	}
 	if asJSON {
 		_, err := os.Stdout.Write(text)
@@ -144,4 +151,8 @@ func node(p *rig.Plan, index string) error {
 		return fmt.Errorf("no node %q", index)
 	}
 	return rig.RunNode(p, i)
+}
+
+func notUp(p *rig.Plan) error {
+	return fmt.Errorf("cluster %s is not up: run `e2e up --id %s`", p.ID, p.ID)
 }
