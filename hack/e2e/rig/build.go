@@ -17,9 +17,19 @@ const Version = "1.37.2"
 // kubectl is the last to appear: where it is, the folder is complete.
 var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
 
+// built says whether all that a cluster runs is there.
+func (p *Plan) built() bool {
+	for _, name := range append(programs(), "kubectl") {
+		if !exists(filepath.Join(p.Bin, name)) {
+			return false
+		}
+	}
+	return true
+}
+
 // Build compiles what a cluster runs, unless that is there already.
 func Build(ctx context.Context, p *Plan, progress io.Writer) error {
-	if exists(filepath.Join(p.Bin, "kubectl")) {
+	if p.built() {
 		return nil
 	}
 	fmt.Fprintf(progress, "compiling Kubernetes %s into %s: 7 to 14 minutes on two cores, once\n", Version, p.Bin)
@@ -30,7 +40,7 @@ func Build(ctx context.Context, p *Plan, progress io.Writer) error {
 	const x = "k8s.io/component-base/version"
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", p.Bin+"/",
 		"-ldflags", "-s -w -X "+x+".gitVersion=v"+Version+" -X "+x+".gitMajor=1 -X "+x+".gitMinor="+minor,
-		"./kube", "./addons/cmd/coredns", "./addons/cmd/pause", "sigs.k8s.io/metrics-server/cmd/metrics-server", "helm.sh/helm/v4/cmd/helm")
+		"./kube", "./addons/cmd/...", "sigs.k8s.io/metrics-server/cmd/metrics-server", "helm.sh/helm/v4/cmd/helm")
 	cmd.Dir = filepath.Join(p.Source, "hack", "e2e")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = progress, progress

@@ -3,7 +3,6 @@ package rig
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,17 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/moqrelay/moqrelay/hack/e2e/addons"
 )
-
-// imagePause holds the namespaces of a pod. The images of the rig's own pods
-// are called so in their manifests too.
-const imagePause = "registry.e2e.test/pause:1"
-
-//go:embed manifests/coredns.yaml
-var coredns []byte
-
-//go:embed manifests/metrics-server.yaml
-var metricsServer []byte
 
 // Description is what cluster.json and `e2e status --json` say.
 type Description struct {
@@ -63,11 +54,18 @@ func Up(ctx context.Context, p *Plan, progress io.Writer) (err error) {
 	if err := p.startNodes(); err != nil {
 		return err
 	}
-	for _, s := range p.steps() {
+	steps, err := p.steps()
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
 		if err := poll(ctx, s.done); err != nil {
 			return fmt.Errorf("wait for %s: %w; logs are in %s", s.what, err, p.State)
 		}
 		tick(s.what)
+	}
+	if err := p.startCloud(); err != nil {
+		return err
 	}
 	text, err := json.MarshalIndent(p.Describe(), "", "  ")
 	if err != nil {
@@ -88,7 +86,15 @@ type step struct {
 
 // steps are what has to become true, in this order. A node that is ready is not
 // usable yet: its taint and the ServiceAccount of pods take some seconds more.
-func (p *Plan) steps() []step {
+func (p *Plan) steps() ([]step, error) {
+	coredns, err := addons.CoreDNS(addons.Options{Nodes: len(p.Nodes)})
+	if err != nil {
+		return nil, err
+	}
+	metricsServer, err := addons.MetricsServer()
+	if err != nil {
+		return nil, err
+	}
 	out := func(args ...string) string { b, _ := p.kubectl(args...).Output(); return string(b) }
 	steps := []step{{"API server", func() bool { return p.kubectl("get", "--raw", "/readyz").Run() == nil }}}
 	for _, n := range p.Nodes {
@@ -101,7 +107,7 @@ func (p *Plan) steps() []step {
 			return p.kubectl("get", "serviceaccount", "default").Run() == nil && out("get", "nodes", "-o", "jsonpath={.items[*].spec.taints}") == ""
 		}},
 		step{"CoreDNS", p.rolledOut("coredns", coredns)},
-		step{"metrics-server", p.rolledOut("metrics-server", metricsServer)})
+		step{"metrics-server", p.rolledOut("metrics-server", metricsServer)}), nil
 }
 
 // rolledOut applies a manifest until that succeeds, then asks for its Deployment.
@@ -201,22 +207,10 @@ func (p *Plan) startNode(i int) (int, error) {
 
 // processes are the first ones of the cluster's nodes, wherever they came from.
 func (p *Plan) processes() []int {
-	folders, _ := filepath.Glob("/proc/[0-9]*") // the pattern is fine
-	var pids []int
-	for _, f := range folders {
-		line, err := os.ReadFile(filepath.Join(f, "cmdline"))
-		if err != nil {
-			continue // it has ended
-		}
-		_, args, _ := strings.Cut(string(line), "\x00")
-		if !strings.HasPrefix(args, "node\x00--id\x00"+p.ID+"\x00--state\x00"+filepath.Dir(p.State)+"\x00") {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(f)); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return processesWhere(func(line string) bool {
+		_, args, _ := strings.Cut(line, "\x00")
+		return strings.HasPrefix(args, "node\x00--id\x00"+p.ID+"\x00--state\x00"+filepath.Dir(p.State)+"\x00")
+	})
 }
 
 // downTime bounds how long processes take to end once killed.
@@ -225,7 +219,7 @@ const downTime = 20 * time.Second
 // Down removes the cluster and all that is left of it. It is no error if there
 // is nothing.
 func Down(p *Plan) error {
-	for _, pid := range p.processes() {
+	for _, pid := range append(p.clouds(), p.processes()...) {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}

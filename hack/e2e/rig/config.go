@@ -1,6 +1,10 @@
 package rig
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/moqrelay/moqrelay/hack/e2e/addons"
+)
 
 // cni gives pods of the node at an index their addresses.
 func (p *Plan) cni(i int) string {
@@ -18,7 +22,7 @@ func (p *Plan) containerd() string {
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.zfs","io.containerd.snapshotter.v1.btrfs","io.containerd.snapshotter.v1.devmapper","io.containerd.snapshotter.v1.aufs"]
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "` + imagePause + `"
+  sandbox_image = "` + addons.Sandbox + `"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "` + cniFolder + `"

@@ -66,6 +66,7 @@ func RunNode(p *Plan, i int) error {
 		"--node-labels=topology.kubernetes.io/region=" + n.Region + ",topology.kubernetes.io/zone=" + n.Region + "-a",
 	})
 	p.keep(n, component{"kube-proxy", "--config=" + p.dir(n, "proxy.yaml")})
+	p.keep(n, p.netpol(n))
 	select {}
 }
 
