@@ -56,6 +56,7 @@ func TestDrainLameDuck(t *testing.T) {
 		node := n.Start("relay", nil, func(c *config.Config) { c.DrainTimeout = 20 * time.Second })
 		publisher, viewer := n.Dial("publisher", node), n.Dial("viewer", node)
 		track := publisher.Publish("clip")
+		time.Sleep(50 * time.Millisecond) // until it is announced
 		sub, err := viewer.Subscribe("clip")
 		if err != nil {
 			t.Fatal(err)
