@@ -1,8 +1,10 @@
 package v1alpha1_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,9 +195,22 @@ func manifests(t *testing.T, folder string, least int) []manifest {
 	return files
 }
 
+// samples returns each RelayCluster of the samples. What stands beside it in a
+// file is held against an API server by the tests of the chart.
 func samples(t *testing.T) []manifest {
 	t.Helper()
-	return read(t, "../../config/samples/*.yaml")
+	var clusters []manifest
+	for _, file := range read(t, "../../config/samples/*.yaml") {
+		for i, document := range bytes.Split(file.data, []byte("\n---\n")) {
+			if bytes.Contains(document, []byte("\nkind: RelayCluster\n")) {
+				clusters = append(clusters, manifest{fmt.Sprintf("%s/%d", file.name, i), document})
+			}
+		}
+	}
+	if len(clusters) < 10 {
+		t.Fatalf("%d RelayClusters in the samples, want 10 or more", len(clusters))
+	}
+	return clusters
 }
 
 func read(t *testing.T, glob string) []manifest {
