@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -16,6 +17,8 @@ type Nodes []Node
 type Node struct {
 	Name string
 	Set  string // the key of its set
+	// Ready says that it serves: only then would it be missed.
+	Ready bool
 	// Silent is why that is not known, "" if it is.
 	Silent string
 	// Trust holds the fingerprints of the authorities that it trusts, Serves that
@@ -117,6 +120,26 @@ func (s State) keepsOld(leaf *Pair, now time.Time) bool {
 	return cert.NotAfter.Sub(now) > life/10 && slices.ContainsFunc(s.Authority.Legacy, func(ca *x509.Certificate) bool {
 		return cert.CheckSignatureFrom(ca) == nil
 	})
+}
+
+// Divided says which node is not known to trust what signed the certificate of a
+// set, "" if there is none. A node of that set that starts now would be a stranger
+// to that other node. It happens where a certificate was lost together with the
+// authority: the next one is signed by one that not all trust yet.
+func (s State) Divided() string {
+	if s.Nodes == nil || len(s.Authority.Legacy) == 0 {
+		return ""
+	}
+	for _, set := range slices.Sorted(maps.Keys(s.Leaves)) {
+		if s.Leaves[set].Certificate.CheckSignatureFrom(s.Authority.Current.Certificate) != nil {
+			continue // all trust who signed it
+		}
+		serving := slices.DeleteFunc(slices.Clone(*s.Nodes), func(n Node) bool { return !n.Ready })
+		if why := serving.mistrust(s.Authority.Current.Certificate); why != "" {
+			return fmt.Sprintf("a new authority has signed the certificate of %s, and %s", set, why)
+		}
+	}
+	return ""
 }
 
 // KeepLegacy has the authority go on trusting what nodes were told to trust until

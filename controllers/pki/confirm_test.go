@@ -26,6 +26,7 @@ type site struct {
 type loaded struct {
 	name, set string
 	silent    bool
+	down      bool
 	trust     []*x509.Certificate
 	leaf      *pki.Pair
 }
@@ -47,12 +48,12 @@ func newSite(t *testing.T, perSet int) *site {
 func (s *site) said() *pki.Nodes {
 	nodes := pki.Nodes{}
 	for _, n := range s.nodes {
-		node := pki.Node{Name: n.name, Set: n.set, Serves: n.leaf.Fingerprint()}
+		node := pki.Node{Name: n.name, Set: n.set, Ready: !n.down, Serves: n.leaf.Fingerprint()}
 		for _, ca := range n.trust {
 			node.Trust = append(node.Trust, pki.Fingerprint(ca))
 		}
 		if n.silent {
-			node = pki.Node{Name: n.name, Set: n.set, Silent: "connection refused"}
+			node = pki.Node{Name: n.name, Set: n.set, Ready: !n.down, Silent: "connection refused"}
 		}
 		nodes = append(nodes, node)
 	}
@@ -160,6 +161,29 @@ func TestComplaint9NoTwoNodesFallApart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where the authority is lost together with a certificate, that has to be issued
+// by one that not all trust yet. It is known who does not, until everyone does
+// that serves.
+func TestDivided(t *testing.T) {
+	s := newSite(t, 2)
+	want := func(when, want string) {
+		t.Helper()
+		if s.pass(); s.stored.Divided() != want {
+			t.Errorf("%s: got %q, want %q", when, s.stored.Divided(), want)
+		}
+	}
+	want("at rest", "")
+	s.stored.Authority = pki.Authority{}
+	want("the authority alone is lost", "")
+	delete(s.stored.Leaves, "us")
+	want("a certificate as well", "a new authority has signed the certificate of us, and eu-0 does not trust it yet")
+	s.load(1, mathrand.New(mathrand.NewPCG(1, 1)))
+	s.nodes[3].silent = true
+	want("all but one have loaded it", "a new authority has signed the certificate of us, and us-1 cannot be asked whether it trusts it: connection refused")
+	s.nodes[3].down = true
+	want("that one serves nobody", "")
 }
 
 // A phase waits for the last node, however long, and says for which.

@@ -140,6 +140,9 @@ func (s *scope) progressing() verdict {
 			return yes(v1alpha1.ReasonScaling, fmt.Sprintf("pods of %s are added or removed", set.Key()))
 		}
 	}
+	if plan.Held {
+		return yes(v1alpha1.ReasonRollingOut, "pods are to be replaced, and wait: "+s.divided)
+	}
 	if plan.Rolling {
 		return yes(v1alpha1.ReasonRollingOut, "pods are replaced one by one")
 	}

@@ -45,7 +45,7 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 		}
 	}
 	s.keepCertificates(state)
-	s.rotation = pki.Waits(state, wanted)
+	s.rotation, s.divided = pki.Waits(state, wanted), state.Divided()
 	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
 		s.lookAgain(next.Sub(s.now))
 	}
@@ -141,7 +141,7 @@ func (s *scope) loaded() *pki.Nodes {
 			if pod.Spec.NodeName == "" && pod.Status.PodIP == "" || pod.DeletionTimestamp != nil {
 				continue
 			}
-			node := pki.Node{Name: pod.Name, Set: set.Key()}
+			node := pki.Node{Name: pod.Name, Set: set.Key(), Ready: isReady(pod)}
 			if is := s.said[pod.UID]; is.known() {
 				node.Trust, node.Serves = is.Trust, is.Serves(0)
 			} else {

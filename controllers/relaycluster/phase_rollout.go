@@ -23,14 +23,18 @@ func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 		r.Steps.pass(client.ObjectKeyFromObject(s.cluster), s.rolloutSets(), plan.Waiting, s.now)
 	}
 	s.input.Partitions, s.input.Mixed = plan.Partitions, plan.Mixed
-	if plan.Waiting != nil && r.Nodes != nil {
-		r.Nodes.Soon() // it may be back
+	if (plan.Waiting != nil || plan.Held) && r.Nodes != nil {
+		r.Nodes.Soon() // it may be back, or have loaded what it is to trust
 	}
 	return nil
 }
 
-// nextStep plans the rollout from what is there now.
+// nextStep plans the rollout from what is there now. While nodes are of two minds
+// about whom to trust no pod is replaced: the new one would be a stranger to some.
 func (s *scope) nextStep() rollout.Plan {
+	if s.divided != "" {
+		return rollout.Pause(s.rolloutSets())
+	}
 	canary := ""
 	for _, set := range s.sets {
 		seen := s.statefulSet(set)

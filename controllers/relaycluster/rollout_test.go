@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,8 +19,10 @@ import (
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
+	"github.com/moqrelay/moqrelay/controllers/pki"
 	"github.com/moqrelay/moqrelay/controllers/resources"
 	"github.com/moqrelay/moqrelay/controllers/rollout"
+	"github.com/moqrelay/moqrelay/controllers/scrape"
 )
 
 func TestClusterBecomesReady(t *testing.T) {
@@ -264,5 +267,63 @@ func TestBrokenFromTheStartIsMended(t *testing.T) {
 func TestHold(t *testing.T) {
 	if rollout.Hold != resources.HeldPartition {
 		t.Errorf("the planner holds at %d, the builders at %d", rollout.Hold, resources.HeldPartition)
+	}
+}
+
+// A pod that starts with a certificate that others do not trust yet would be no
+// node to them: while that is so, none is replaced.
+func TestRolloutWaitsForTrust(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	old := w.pair("live-ca")
+	plane.Relays.Change(w.key("live-us-0"), func(n *scrape.Node) { n.Trust = []string{old.Fingerprint()} })
+	w.deleteSecret("live-ca")
+	eventually(w, "live-ca", "there is a new authority", &corev1.Secret{}, func(ca *corev1.Secret) error {
+		authority, err := pki.PairOf(ca.Data)
+		if err == nil && authority.Fingerprint() == old.Fingerprint() {
+			err = errors.New("it is the old one")
+		}
+		return err
+	})
+	w.deleteSecret("live-eu-tls")
+	eventually(w, "live-eu-tls", "it has signed the certificate of eu", &corev1.Secret{}, func(eu *corev1.Secret) error {
+		leaf, err := pki.PairOf(eu.Data)
+		if err == nil {
+			err = leaf.Certificate.CheckSignatureFrom(w.pair("live-ca").Certificate)
+		}
+		if err != nil { // a pass that began before has brought back the old one
+			w.deleteSecret("live-eu-tls")
+		}
+		return err
+	})
+	made := w.recordPods("registry.test/moq-relay:v2")
+	w.apply("image: registry.test/moq-relay:v2\n" + sample)
+	w.until("the status says for whom it waits", func(c *v1alpha1.RelayCluster) error {
+		got := condition(c, v1alpha1.ConditionProgressing)
+		if got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, "a new authority has signed the certificate of eu, and live-us-0 does not trust it yet") {
+			return fmt.Errorf("%s %s", got.Status, got.Message)
+		}
+		return nil
+	})
+	if pods := made(); len(pods) > 0 {
+		t.Errorf("%v were replaced", pods)
+	}
+	plane.Relays.Change(w.key("live-us-0"), nil)
+	w.until("all pods are replaced", func(*v1alpha1.RelayCluster) error {
+		if n := len(made()); n < 5 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+}
+
+// deleteSecret deletes a Secret, if it is there.
+func (w world) deleteSecret(name string) {
+	w.t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
+	if err := client.IgnoreNotFound(plane.Client.Delete(w.t.Context(), secret)); err != nil {
+		w.t.Fatal(err)
 	}
 }

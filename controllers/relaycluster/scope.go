@@ -42,6 +42,8 @@ type scope struct {
 	// rotation is what the replacement of the authority waits for, "" if none is
 	// under way.
 	rotation string
+	// divided is which node is a stranger to which, "" if none is known to be.
+	divided string
 
 	// How the pass ended; both are nil if it did all it had to.
 
