@@ -14,7 +14,7 @@ import (
 )
 
 // errNoAssets is why a suite cannot run here.
-var errNoAssets = errors.New("no control plane to test with: run hack/controlplane/build.sh and leave KUBEBUILDER_ASSETS unset")
+var errNoAssets = errors.New("no control plane to test with: run hack/e2e/build.sh and leave KUBEBUILDER_ASSETS unset")
 
 // Tool returns the path of one of the control plane's programs, such as kubectl
 // or helm, and skips or fails the test where it is missing.
@@ -26,7 +26,7 @@ func Tool(t *testing.T, name string) string {
 	}
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
-		missing(t, fmt.Errorf("no %s in %s: run hack/controlplane/build.sh and unset KUBEBUILDER_ASSETS", name, dir))
+		missing(t, fmt.Errorf("no %s in %s: run hack/e2e/build.sh and unset KUBEBUILDER_ASSETS", name, dir))
 	}
 	return path
 }
@@ -45,7 +45,7 @@ var assets = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir, nil
 	}
-	out, err := exec.CommandContext(context.Background(), filepath.Join(Root(), "hack", "controlplane", "build.sh"), "--if-built").Output()
+	out, err := exec.CommandContext(context.Background(), filepath.Join(Root(), "hack", "e2e", "build.sh"), "--if-built").Output()
 	if err != nil {
 		return "", errNoAssets
 	}

@@ -5,6 +5,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	autoscalingv2ac "k8s.io/client-go/applyconfigurations/autoscaling/v2"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
 // Metrics of pods that an adapter has to serve.
@@ -13,12 +14,16 @@ const (
 	metricEgress   = "moq_relay_egress_bits_per_second"
 )
 
+// ofClients selects the series that is about clients: links with other nodes grow
+// with the cluster, and more relays do not make them fewer.
+var ofClients = metav1ac.LabelSelector().WithMatchLabels(map[string]string{"peer": "client"})
+
 // podsMetric returns the wanted mean of a metric over the pods of a set.
-func podsMetric(name string, mean int64) *autoscalingv2ac.MetricSpecApplyConfiguration {
+func podsMetric(metric *autoscalingv2ac.MetricIdentifierApplyConfiguration, mean int64) *autoscalingv2ac.MetricSpecApplyConfiguration {
 	return autoscalingv2ac.MetricSpec().
 		WithType(autoscalingv2.PodsMetricSourceType).
 		WithPods(autoscalingv2ac.PodsMetricSource().
-			WithMetric(autoscalingv2ac.MetricIdentifier().WithName(name)).
+			WithMetric(metric).
 			WithTarget(autoscalingv2ac.MetricTarget().
 				WithType(autoscalingv2.AverageValueMetricType).
 				WithAverageValue(*resource.NewQuantity(mean, resource.DecimalSI))))
@@ -49,10 +54,10 @@ func Autoscaler(in Input, s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyCo
 					WithAverageUtilization(*a.CPUUtilization))))
 	}
 	if a.SessionsPerPod != nil {
-		spec.WithMetrics(podsMetric(metricSessions, int64(*a.SessionsPerPod)))
+		spec.WithMetrics(podsMetric(autoscalingv2ac.MetricIdentifier().WithName(metricSessions).WithSelector(ofClients), int64(*a.SessionsPerPod)))
 	}
 	if a.EgressBitsPerSecondPerPod != nil {
-		spec.WithMetrics(podsMetric(metricEgress, *a.EgressBitsPerSecondPerPod))
+		spec.WithMetrics(podsMetric(autoscalingv2ac.MetricIdentifier().WithName(metricEgress), *a.EgressBitsPerSecondPerPod))
 	}
 	return autoscalingv2ac.HorizontalPodAutoscaler(s.Name(), s.Cluster.Namespace).
 		WithLabels(s.labels()).
