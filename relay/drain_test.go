@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/config"
+	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/relaytest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
@@ -113,6 +114,44 @@ func TestDrainLameDuck(t *testing.T) {
 		<-stopped
 		if took := time.Since(began); took > 7*time.Second {
 			t.Errorf("stopped %v after the last group had ended", took-6*time.Second)
+		}
+	})
+}
+
+// TestDrainEndsNothing: when a relay stops whose publisher has not gone elsewhere,
+// that is no end of what it publishes. Viewers at other nodes lose the track for
+// now, and it stays announced for the linger.
+func TestDrainEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := relaytest.NewNetwork(t, 10*time.Millisecond)
+		n.Start("root", nil)
+		near, far := n.Start("near", []string{"root"}), n.Start("far", []string{"root"})
+		time.Sleep(3 * time.Second) // until they are linked
+		publisher, viewer := n.Dial("publisher", near), n.Dial("viewer", far)
+		track := publisher.Publish("clip")
+		if err := viewer.Announced(t.Context(), false, "clip"); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := viewer.Subscribe("clip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := track.Write("a"); err != nil {
+			t.Fatal(err)
+		}
+		group, err := sub.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Close()
+		near.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := sub.Next(ctx); err == nil || errors.Is(err, moq.ErrEnded) {
+			t.Errorf("the track has ended with %v", err)
+		}
+		if err := viewer.Announced(ctx, true, "clip"); err == nil {
+			t.Error("it is not announced any more")
 		}
 	})
 }

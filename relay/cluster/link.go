@@ -183,7 +183,7 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 		case origin.Active:
 			l.announce(s, ev.Announcement)
 		case origin.Ended:
-			if !s.alive() {
+			if s.hasLeft() || !s.alive() {
 				return
 			}
 			l.unannounce(s, route{ev.Announcement.Path, ev.Announcement.Kind})
@@ -195,6 +195,17 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 // closing is how long the streams of a dying connection may end before the
 // connection itself is seen to.
 const closing = 5 * time.Millisecond
+
+// hasLeft reports whether the peer has said that it leaves. It withdraws nothing
+// after that: what ends then ends with the session.
+func (s *carrier) hasLeft() bool {
+	select {
+	case <-s.session.GoingAway():
+		return true
+	default:
+		return false
+	}
+}
 
 // alive reports whether the connection lives, and not just a moment longer
 // than its streams.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,29 +93,41 @@ func (s *Server) isIdle() bool {
 }
 
 // finish drains what is left and closes it, viewers as they are done and those
-// that groups come from when all are.
+// that groups come from when all are: links before publishers, because what a
+// publisher leaves behind would be told to other nodes as the end of it. What a
+// lost link had announced they keep for a while.
 func (s *Server) finish(ctx context.Context) {
-	sources := s.Links()
-	var viewers []session.Session
+	links := s.Links()
+	var viewers, publishers []session.Session
 	for _, e := range s.sessions.all() {
-		if s.isNode(e) || e.session.Stats().Publishes > 0 {
-			sources = append(sources, e.session)
-		} else {
+		switch {
+		case s.isNode(e):
+			links = append(links, e.session)
+		case e.session.Stats().Publishes > 0:
+			publishers = append(publishers, e.session)
+		default:
 			viewers = append(viewers, e.session)
 		}
 	}
-	var draining, closing sync.WaitGroup
+	var draining sync.WaitGroup
 	for _, each := range viewers {
 		draining.Go(func() {
 			each.Drain(ctx)
 			each.Close(codeCancel, stops)
 		})
 	}
-	for _, each := range sources {
+	for _, each := range slices.Concat(links, publishers) {
 		draining.Go(func() { each.Drain(ctx) })
 	}
 	draining.Wait()
-	for _, each := range sources {
+	closeAll(links)
+	closeAll(publishers)
+}
+
+// closeAll closes sessions because the relay stops, and waits for that.
+func closeAll(sessions []session.Session) {
+	var closing sync.WaitGroup
+	for _, each := range sessions {
 		closing.Go(func() { each.Close(codeCancel, stops) })
 	}
 	closing.Wait()
