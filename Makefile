@@ -12,6 +12,8 @@ FILE ?= config/samples/relaycluster.yaml
 # What `make test` runs: packages, and further flags of go test.
 PKG ?= ./...
 ARGS ?=
+# The tiers of proof that have to run where CI=true.
+TIERS ?= 0 1 2 3
 # Where `make peers` puts other relays and clients, and `make interop` finds them.
 export MOQ_PEERS_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/moqrelay/peers
 
@@ -56,12 +58,16 @@ kube-up: build e2e-command ## a real Kubernetes of two nodes on this machine wit
 kube-down: e2e-command ## remove it and all that it left
 	@bin/e2e down $(ARGS)
 
+.PHONY: e2e
+e2e: build e2e-command ## the suite on a real Kubernetes of its own, media running throughout; prints what watchers lost (ARGS='-- -test.run=X')
+	@bin/e2e test $(ARGS)
+
 .PHONY: test
 test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
 	@$(if $(race),,echo "no C compiler: without the race detector")
 	@hack/helm3/build.sh >/dev/null
-	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/controlplane/build.sh)}" MOQ_PEERS_DIR= \
-	  go run ./hack/testsum -want '0 1 2 3' -- $(race) -timeout 15m $(ARGS) $(PKG)
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/e2e/build.sh)}" MOQ_PEERS_DIR= \
+	  go run ./hack/testsum -want '$(TIERS)' -- $(race) -timeout 15m $(ARGS) $(PKG)
 
 .PHONY: monitoring
 monitoring: ## dashboard and alerts against what a real run exports (a module of its own; compiles Prometheus once, 3 minutes)

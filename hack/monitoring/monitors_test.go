@@ -65,12 +65,12 @@ func TestMonitors(t *testing.T) {
 // render renders the chart with all that monitors.
 func render(t *testing.T) []byte {
 	t.Helper()
-	dir, err := exec.CommandContext(t.Context(), filepath.Join(root, "hack/controlplane/build.sh"), "--if-built").Output()
+	dir, err := exec.CommandContext(t.Context(), filepath.Join(root, "hack/e2e/build.sh"), "--if-built").Output()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("there is no helm: run hack/controlplane/build.sh")
+			t.Fatal("there is no helm: run hack/e2e/build.sh")
 		}
-		t.Skip("there is no helm: run hack/controlplane/build.sh")
+		t.Skip("there is no helm: run hack/e2e/build.sh")
 	}
 	helm := exec.CommandContext(t.Context(), filepath.Join(strings.TrimSpace(string(dir)), "helm"),
 		"template", "moq-operator", filepath.Join(root, "charts/moq-operator"), "--namespace", "moq-system", "--set",

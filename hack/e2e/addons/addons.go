@@ -6,11 +6,12 @@
 //
 //	pause          the sandbox of every pod; containerd's sandbox_image is [Sandbox]
 //	coredns        names of Services and pods
+//	probe          says from inside a pod whether addresses answer
 //	custommetrics  metrics of pods for the autoscaler; package custommetrics
 //	netpol         enforces NetworkPolicies, one per node; package netpol
 //	cloud          serves Services of type LoadBalancer, one per cluster; package cloud
 //
-// [Images] are made of the first three and of metrics-server, which is built from
+// [Images] are made of the first four and of metrics-server, which is built from
 // its own module. [CoreDNS] and [MetricsServer] are what is applied to every
 // cluster, [CustomMetrics] where it is wanted: a cluster has one server of that
 // API.
@@ -34,6 +35,9 @@ const (
 
 	// Sandbox is the image that holds the namespaces of every pod.
 	Sandbox = registry + "pause:" + tag
+
+	// Probe, with the tag rig, is the image of a pod that looks what it can reach.
+	Probe = registry + "probe"
 )
 
 //go:embed manifests
@@ -48,6 +52,7 @@ func Images() []image.Image {
 		image.New(module+"pause", registry+"pause", "Holds the namespaces of a pod.", r),
 		image.New(module+"coredns", registry+"coredns", "CoreDNS with the plugins that a test cluster needs.", r),
 		image.New(module+"custommetrics", registry+"custommetrics", "Metrics of pods for the autoscaler.", r),
+		image.New(module+"probe", Probe, "Says whether addresses answer.", r),
 		image.New("sigs.k8s.io/metrics-server/cmd/metrics-server", registry+"metrics-server", "The metrics-server of Kubernetes.", r),
 	}
 }

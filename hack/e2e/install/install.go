@@ -34,6 +34,13 @@ const (
 	cluster   = "live"
 )
 
+// The release before this one: its chart is kept in charts/testdata, and its images
+// are made from its commit.
+const (
+	PreviousVersion = "v0.1.0"
+	PreviousCommit  = "f64685f4b389da894356656c9479b98dde649aef"
+)
+
 // firstNodePort is where the first region is reached; each further one is at the
 // next number.
 const firstNodePort = 30443
@@ -51,10 +58,21 @@ type region struct {
 // URL is where the region is reached from this machine.
 func (r region) URL() string { return fmt.Sprintf("https://%s:%d", r.Nodes[0].Address, r.Port) }
 
-// Run installs operator and RelayCluster on the cluster of p, which is up, and
-// writes to out how to use it. It may run again on the same cluster.
-func Run(ctx context.Context, p *rig.Plan, out, progress io.Writer) error {
-	i := installation{plan: p, progress: progress, start: time.Now(), regions: regions(p.Nodes)}
+// Target is what to install on.
+type Target struct {
+	rig.Description
+	// Source is the top of the repository.
+	Source string
+	// State is the folder of the cluster's own files.
+	State string
+	// Load gives the nodes the image of an archive.
+	Load func(ctx context.Context, archive string) error
+}
+
+// Run installs operator and RelayCluster on a cluster that is up, and writes to
+// out how to use it. It may run again on the same cluster.
+func Run(ctx context.Context, t Target, out, progress io.Writer) error {
+	i := installation{Target: t, progress: progress, start: time.Now(), regions: regions(t.Nodes)}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -92,7 +110,7 @@ func regions(nodes []rig.Node) []region {
 }
 
 type installation struct {
-	plan     *rig.Plan
+	Target
 	progress io.Writer
 	start    time.Time
 	regions  []region
@@ -100,29 +118,33 @@ type installation struct {
 
 // images makes the images that the chart names and loads them.
 func (i *installation) images(ctx context.Context) error {
-	version, err := appVersion(i.chart())
+	version, err := AppVersion(i.chart())
 	if err != nil {
 		return err
 	}
-	o := image.Options{
-		Source: i.plan.Source,
-		Dir:    filepath.Join(i.plan.State, "products"),
+	return i.LoadImages(ctx, image.Products(image.Release{Version: version})...)
+}
+
+// LoadImages makes images from the source, and gives them to the nodes.
+func (t Target) LoadImages(ctx context.Context, images ...image.Image) error {
+	built, err := image.Build(ctx, image.Options{
+		Source: t.Source,
+		Dir:    filepath.Join(t.State, "products"),
 		Log:    slog.New(slog.DiscardHandler),
-	}
-	built, err := image.Build(ctx, o, image.Products(image.Release{Version: version})...)
+	}, images...)
 	if err != nil {
 		return err
 	}
 	for _, b := range built {
-		if err := rig.Load(ctx, i.plan, b.Path); err != nil {
+		if err := t.Load(ctx, b.Path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// appVersion returns the tag of the images that a chart installs.
-func appVersion(chart string) (string, error) {
+// AppVersion returns the tag of the images that a chart installs.
+func AppVersion(chart string) (string, error) {
 	file := filepath.Join(chart, "Chart.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -141,7 +163,7 @@ func appVersion(chart string) (string, error) {
 }
 
 func (i *installation) chart() string {
-	return filepath.Join(i.plan.Source, "charts", "moq-operator")
+	return filepath.Join(i.Source, "charts", "moq-operator")
 }
 
 func (i *installation) operator(ctx context.Context) error {
@@ -183,12 +205,11 @@ func (i *installation) ready(ctx context.Context) error {
 	return os.WriteFile(i.trust(), authority, 0o644)
 }
 
-func (i *installation) trust() string { return filepath.Join(i.plan.State, cluster+".pem") }
+func (i *installation) trust() string { return filepath.Join(i.State, cluster+".pem") }
 
 // run runs a program of the rig against the cluster and returns what it printed.
 func (i *installation) run(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(i.plan.Bin, name), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+i.plan.Kubeconfig())
+	cmd := i.Command(ctx, name, args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -201,14 +222,14 @@ func (i *installation) run(ctx context.Context, stdin []byte, name string, args 
 
 // tell says how to use what runs now.
 func (i *installation) tell(out io.Writer) error {
-	fmt.Fprintf(out, "export KUBECONFIG=%s\n", i.plan.Kubeconfig())
+	fmt.Fprintf(out, "export KUBECONFIG=%s\n", i.Kubeconfig)
 	for _, r := range i.regions {
 		fmt.Fprintf(out, "  %-8s %s\n", r.Name, r.URL())
 	}
 	first, last := i.regions[0], i.regions[len(i.regions)-1]
 	fmt.Fprintf(out, "  publish  bin/moq pub %s --tls-root %s --name demo/clip --loop\n", first.URL(), i.trust())
 	fmt.Fprintf(out, "  watch    bin/moq sub %s --tls-root %s --name demo/clip -o - | ffplay -\n", last.URL(), i.trust())
-	_, err := fmt.Fprintf(out, "  look     %s get relayclusters --all-namespaces\n", cmp.Or(kubectlOnPath(), filepath.Join(i.plan.Bin, "kubectl")))
+	_, err := fmt.Fprintf(out, "  look     %s get relayclusters --all-namespaces\n", cmp.Or(kubectlOnPath(), filepath.Join(i.Bin, "kubectl")))
 	return err
 }
 

@@ -22,11 +22,11 @@ func TestRegions(t *testing.T) {
 
 // TestManifest: what is applied is what the API takes, and passes its rules.
 func TestManifest(t *testing.T) {
-	p, err := rig.NewPlan("dev", t.TempDir(), "", 3)
+	p, err := rig.NewPlan("dev", "", t.TempDir(), "", 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := installation{plan: p, progress: io.Discard, regions: regions(p.Nodes)}
+	i := installation{Target: Target{Description: p.Describe(), State: p.State}, progress: io.Discard, regions: regions(p.Nodes)}
 	text, err := i.manifest()
 	if err != nil {
 		t.Fatal(err)
@@ -47,11 +47,11 @@ func TestManifest(t *testing.T) {
 
 // TestTell: every printed command names a file and an address that are there.
 func TestTell(t *testing.T) {
-	p, err := rig.NewPlan("dev", t.TempDir(), "/bin", 2)
+	p, err := rig.NewPlan("dev", "", t.TempDir(), "/bin", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := installation{plan: p, regions: regions(p.Nodes)}
+	i := installation{Target: Target{Description: p.Describe(), State: p.State}, regions: regions(p.Nodes)}
 	var out strings.Builder
 	if err := i.tell(&out); err != nil {
 		t.Fatal(err)
@@ -64,11 +64,11 @@ func TestTell(t *testing.T) {
 }
 
 func TestAppVersion(t *testing.T) {
-	version, err := appVersion("../../../charts/moq-operator")
+	version, err := AppVersion("../../../charts/moq-operator")
 	if err != nil || !strings.HasPrefix(version, "v") {
 		t.Errorf("got %q, %v, want that of the chart", version, err)
 	}
-	if _, err := appVersion(t.TempDir()); err == nil {
+	if _, err := AppVersion(t.TempDir()); err == nil {
 		t.Error("no error without a chart")
 	}
 }

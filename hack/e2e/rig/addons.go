@@ -14,16 +14,6 @@ import (
 	"github.com/moqrelay/moqrelay/hack/e2e/image"
 )
 
-// programs lists what runs beside Kubernetes, in pods and on nodes; all of it
-// is built with Kubernetes.
-func programs() []string {
-	names := []string{"netpol", "cloud"}
-	for _, i := range addons.Images() {
-		names = append(names, i.Name)
-	}
-	return names
-}
-
 // packAddons writes the images of what runs in pods.
 func (p *Plan) packAddons() error {
 	for _, i := range addons.Images() {

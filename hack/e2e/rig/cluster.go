@@ -3,10 +3,10 @@ package rig
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,12 +22,26 @@ import (
 
 // Description is what cluster.json and `e2e status --json` say.
 type Description struct {
-	ID                string `json:"id"`
-	Provider          string `json:"provider"`
-	Kubeconfig        string `json:"kubeconfig"`
-	Bin               string `json:"bin"`
-	Nodes             []Node `json:"nodes"`
-	LoadBalancerRange string `json:"loadBalancerRange"`
+	ID         string `json:"id"`
+	Provider   string `json:"provider"` // local, kind or none
+	Kubeconfig string `json:"kubeconfig"`
+	// Bin is the folder of kubectl and helm, "" where they are on the PATH.
+	Bin   string `json:"bin,omitempty"`
+	Nodes []Node `json:"nodes"`
+	// LoadBalancerRange is where Services of type LoadBalancer get addresses from.
+	LoadBalancerRange string `json:"loadBalancerRange,omitempty"`
+	// Beside is the cluster whose network this one shares.
+	Beside string `json:"beside,omitempty"`
+}
+
+// Command returns a tool of the cluster as a command: kubectl or helm.
+func (d Description) Command(ctx context.Context, tool string, args ...string) *exec.Cmd {
+	if d.Bin != "" {
+		tool = filepath.Join(d.Bin, tool)
+	}
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+d.Kubeconfig)
+	return cmd
 }
 
 // Up makes the cluster, from images in the folder images, and returns once pods
@@ -37,7 +51,13 @@ func Up(ctx context.Context, p *Plan, progress io.Writer) (err error) {
 	if exists(p.File()) && len(p.processes()) > 0 {
 		return fmt.Errorf("cluster %s is up already: see `e2e status --id %s`, or end it with `e2e down --id %s`", p.ID, p.ID, p.ID)
 	}
+	if err := havePrograms(ctx, progress); err != nil {
+		return err
+	}
 	if err := Down(p); err != nil {
+		return err
+	}
+	if err := p.isAddressFree(); err != nil {
 		return err
 	}
 	defer func() {
@@ -59,24 +79,37 @@ func Up(ctx context.Context, p *Plan, progress io.Writer) (err error) {
 		return err
 	}
 	for _, s := range steps {
-		if err := poll(ctx, s.done); err != nil {
-			return fmt.Errorf("wait for %s: %w; logs are in %s", s.what, err, p.State)
+		if err := p.poll(ctx, s.done); err != nil {
+			return fmt.Errorf("wait for %s: %w; %s", s.what, err, p.lastWords())
 		}
 		tick(s.what)
 	}
-	if err := p.startCloud(); err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(p.Describe(), "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(p.File(), append(text, '\n'), 0o644)
+	return p.startCloud()
 }
 
 // Describe tells where the cluster is.
 func (p *Plan) Describe() Description {
-	return Description{p.ID, "local", p.Kubeconfig(), p.Bin, p.Nodes, p.LoadBalancerRange()}
+	return Description{
+		ID: p.ID, Provider: "local", Kubeconfig: p.Kubeconfig(), Bin: p.Bin,
+		Nodes: p.Nodes, LoadBalancerRange: p.LoadBalancerRange(), Beside: p.Beside,
+	}
+}
+
+// isAddressFree makes sure that no other cluster, or anybody else, has the network.
+func (p *Plan) isAddressFree() error {
+	if p.Beside != "" {
+		return nil
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.Contains(net.ParseIP(p.gateway())) {
+			return fmt.Errorf("cluster %s would have the addresses %v, which are in use here: choose another --id", p.ID, n)
+		}
+	}
+	return nil
 }
 
 type step struct {
@@ -126,12 +159,15 @@ func (p *Plan) rolledOut(name string, manifest []byte) func() bool {
 // upTime bounds each step of Up.
 const upTime = 3 * time.Minute
 
-func poll(ctx context.Context, done func() bool) error {
+func (p *Plan) poll(ctx context.Context, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, upTime)
 	defer cancel()
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for !done() {
+		if n := len(p.processes()); n < len(p.Nodes) {
+			return fmt.Errorf("of %d nodes %d are there", len(p.Nodes), n)
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -139,6 +175,17 @@ func poll(ctx context.Context, done func() bool) error {
 		}
 	}
 	return nil
+}
+
+// lastWords are those of the nodes: their files are gone when Up has failed.
+func (p *Plan) lastWords() string {
+	const most = 2000
+	var b strings.Builder
+	for _, n := range p.Nodes {
+		text, _ := os.ReadFile(p.dir(n, "node.log")) // it says nothing if it is not there
+		fmt.Fprintf(&b, "%s: %q ", n.Name, text[max(0, len(text)-most):])
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // prepare writes what nodes start from.
@@ -154,12 +201,19 @@ func (p *Plan) prepare() error {
 
 // startNodes starts the nodes and plugs them into the bridge.
 func (p *Plan) startNodes() error {
-	for _, args := range [][]string{
+	bridge := [][]string{
 		{"link", "add", p.Bridge(), "type", "bridge"},
 		{"addr", "add", p.gateway() + "/24", "dev", p.Bridge()},
 		{"link", "set", p.Bridge(), "up"},
-		{"route", "add", p.LoadBalancerRange(), "via", p.Nodes[0].Address},
-	} {
+	}
+	switch has := exists("/sys/class/net/" + p.Bridge()); {
+	case p.Beside == "": // Down has removed what an earlier run left
+	case has:
+		bridge = nil
+	default:
+		return fmt.Errorf("--beside %s: that cluster is not up", p.Beside)
+	}
+	for _, args := range append(bridge, []string{"route", "add", p.LoadBalancerRange(), "via", p.Nodes[0].Address}) {
 		if err := ip(args...); err != nil {
 			return err
 		}
@@ -229,10 +283,13 @@ func Down(p *Plan) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 	var errs []error
-	if exists("/sys/class/net/" + p.Bridge()) {
+	switch has := exists("/sys/class/net/" + p.Bridge()); {
+	case has && p.Beside == "":
 		errs = append(errs, ip("link", "del", p.Bridge())) // its routes go with it
+	case has:
+		_ = ip("route", "del", p.LoadBalancerRange()) // if there is one
 	}
-	links, _ := filepath.Glob("/sys/class/net/" + p.Bridge() + "n[1-9]") // the pattern is fine
+	links, _ := filepath.Glob("/sys/class/net/e2e-" + p.ID + "n[1-9]") // the pattern is fine
 	for _, l := range links {
 		if err := ip("link", "del", filepath.Base(l)); err != nil && exists(l) { // else it went with its node
 			errs = append(errs, err)

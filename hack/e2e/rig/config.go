@@ -17,7 +17,7 @@ func (p *Plan) cni(i int) string {
 
 // containerd leaves OOM scores alone: lowering them takes a right that the
 // machine may not give.
-func (p *Plan) containerd() string {
+func (p *Plan) containerd(n Node) string {
 	return `version = 2
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.zfs","io.containerd.snapshotter.v1.btrfs","io.containerd.snapshotter.v1.devmapper","io.containerd.snapshotter.v1.aufs"]
@@ -26,7 +26,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.zfs","io.containerd.snapshotte
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "` + cniFolder + `"
-    conf_dir = "/etc/cni/net.d"
+    conf_dir = "` + p.dir(n, "cni") + `"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -66,12 +66,12 @@ func (p *Plan) proxy(n Node) string {
 kind: KubeProxyConfiguration
 mode: iptables
 clientConnection: {kubeconfig: %s}
-clusterCIDR: 10.244.0.0/16
+clusterCIDR: %s
 hostnameOverride: %s
 oomScoreAdj: 0
 conntrack: {maxPerCore: 0, min: 0}
 metricsBindAddress: 127.0.0.1:10249
-`, p.pki("kube-proxy.kubeconfig"), n.Name)
+`, p.pki("kube-proxy.kubeconfig"), podRange, n.Name)
 }
 
 // component is a program of a node, with its arguments.

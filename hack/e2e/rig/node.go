@@ -125,18 +125,18 @@ func (p *Plan) mountNode(n Node) error {
 	}
 	// /sys must be that of the network namespace, with the machine's cgroups back on it.
 	steps := []func() error{
-		func() error { return unix.Mount("proc", "/proc", "proc", 0, "") },
+		func() error { return mount("proc", "/proc", "") },
 		func() error { return bind("/sys/fs/cgroup", groups) },
-		func() error { return unix.Mount("sysfs", "/sys", "sysfs", 0, "") },
+		func() error { return mount("sysfs", "/sys", "") },
 		func() error { return bind(groups, "/sys/fs/cgroup") },
 		func() error { return unix.Unmount(groups, unix.MNT_DETACH) },
-		func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755") },
+		func() error { return mount("tmpfs", "/run", "mode=755") },
 		func() error { return os.MkdirAll("/run/lock", 0o755) },
 	}
-	for _, dir := range []string{"/var/lib", "/var/log", "/etc/cni"} {
-		steps = append(steps, func() error { return unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755") })
+	for _, dir := range []string{"/var/lib", "/var/log"} {
+		steps = append(steps, func() error { return mount("tmpfs", dir, "mode=755") })
 	}
-	for _, dir := range []string{"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/etc/cni/net.d"} {
+	for _, dir := range []string{"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers"} {
 		steps = append(steps, func() error { return bind(p.dir(n, dir), dir) })
 	}
 	for key, value := range sysctls {
@@ -148,6 +148,14 @@ func (p *Plan) mountNode(n Node) error {
 		}
 	}
 	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+}
+
+// mount mounts a file system that needs no device.
+func mount(kind, at, options string) error {
+	if err := unix.Mount(kind, at, kind, 0, options); err != nil {
+		return fmt.Errorf("%s at %s: %w", kind, at, err)
+	}
+	return nil
 }
 
 // bind shows a folder at another place; both are made if need be.
@@ -167,7 +175,10 @@ func (p *Plan) mask(n Node, key, value string) error {
 	if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 		return err
 	}
-	return unix.Mount(file, filepath.Join("/proc/sys", key), "", unix.MS_BIND, "")
+	if err := unix.Mount(file, filepath.Join("/proc/sys", key), "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("sysctl %s: %w", key, err)
+	}
+	return nil
 }
 
 // nodeNetwork waits for the cable and makes the node's addresses and routes.
@@ -190,6 +201,9 @@ func (p *Plan) nodeNetwork(i int) error {
 			return err
 		}
 	}
+	if err := p.masquerade(); err != nil {
+		return err
+	}
 	// Both are settings of the node's network alone. By the second, traffic
 	// between pods of one node meets the rules of kube-proxy and of policies.
 	return errors.Join(
@@ -197,9 +211,32 @@ func (p *Plan) nodeNetwork(i int) error {
 		os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("1"), 0o644))
 }
 
-func ip(args ...string) error {
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil { //nolint:noctx // it takes milliseconds
-		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+// masquerade gives what pods send out of the cluster the address of their node:
+// nobody outside has a route to pods.
+func (p *Plan) masquerade() error {
+	const chain = "E2E-OUTSIDE"
+	inside := []string{podRange}
+	for _, n := range p.Nodes {
+		inside = append(inside, n.Address)
+	}
+	commands := [][]string{{"-N", chain}}
+	for _, to := range inside {
+		commands = append(commands, []string{"-A", chain, "-d", to, "-j", "RETURN"})
+	}
+	commands = append(commands, []string{"-A", chain, "-j", "MASQUERADE"}, []string{"-A", "POSTROUTING", "-s", podRange, "-j", chain})
+	for _, args := range commands {
+		if err := run("iptables", append([]string{"-w", "-t", "nat"}, args...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ip(args ...string) error { return run("ip", args...) }
+
+func run(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil { //nolint:noctx // it takes milliseconds
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
@@ -269,13 +306,13 @@ func (p *Plan) writeConfigs(i int) error {
 	n := p.Nodes[i]
 	var errs []error
 	for path, text := range map[string]string{
-		"/etc/cni/net.d/10-e2e.conflist": p.cni(i),
-		p.dir(n, "containerd.toml"):      p.containerd(),
-		p.dir(n, "kubelet.yaml"):         p.kubelet(n),
-		p.dir(n, "proxy.yaml"):           p.proxy(n),
-		p.dir(n, "resolv.conf"):          "nameserver " + p.gateway() + "\n",
+		p.dir(n, "cni", "e2e.conflist"): p.cni(i),
+		p.dir(n, "containerd.toml"):     p.containerd(n),
+		p.dir(n, "kubelet.yaml"):        p.kubelet(n),
+		p.dir(n, "proxy.yaml"):          p.proxy(n),
+		p.dir(n, "resolv.conf"):         "nameserver " + p.gateway() + "\n",
 	} {
-		errs = append(errs, os.WriteFile(path, []byte(text), 0o644))
+		errs = append(errs, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 	}
 	return errors.Join(errs...)
 }
@@ -300,7 +337,12 @@ func (p *Plan) kubectl(args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(p.Bin, "kubectl"), append([]string{"--kubeconfig=" + p.Kubeconfig(), "--request-timeout=10s"}, args...)...) //nolint:noctx // bounded by its flag
 }
 
+// flags are those by which a command makes the same plan again.
+func (p *Plan) flags() []string {
+	return []string{"--id", p.ID, "--state", filepath.Dir(p.State), "--bin", p.Bin, "--nodes", strconv.Itoa(len(p.Nodes)), "--beside", p.Beside}
+}
+
 // nodeArgs are what a node's first process is called with; it is found by them.
 func (p *Plan) nodeArgs(i int) []string {
-	return []string{"node", "--id", p.ID, "--state", filepath.Dir(p.State), "--bin", p.Bin, "--nodes", strconv.Itoa(len(p.Nodes)), strconv.Itoa(i)}
+	return append(append([]string{"node"}, p.flags()...), strconv.Itoa(i))
 }

@@ -13,11 +13,11 @@ import (
 )
 
 func TestPlan(t *testing.T) {
-	a, err := NewPlan("a", "/state", "/bin", 2)
+	a, err := NewPlan("a", "", "/state", "/bin", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := NewPlan("b", "/state", "/bin", 2)
+	b, err := NewPlan("b", "", "/state", "/bin", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,14 +42,14 @@ func TestPlan(t *testing.T) {
 		"none":  {"dev", 0, "the control plane runs on a node"},
 		"many":  {"dev", 10, "names of links have room for one digit"},
 	} {
-		if _, err := NewPlan(tc.id, "/state", "/bin", tc.nodes); err == nil {
+		if _, err := NewPlan(tc.id, "", "/state", "/bin", tc.nodes); err == nil {
 			t.Errorf("%s: plan accepted: %s", name, tc.reason)
 		}
 	}
 }
 
 func TestPKI(t *testing.T) {
-	p, err := NewPlan("a", t.TempDir(), "/bin", 2)
+	p, err := NewPlan("a", "", t.TempDir(), "/bin", 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,9 @@ package suite
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,40 +17,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
+	"github.com/moqrelay/moqrelay/hack/e2e/provider"
+	"github.com/moqrelay/moqrelay/hack/e2e/rig"
 )
 
 // Cluster is the Kubernetes cluster to test on, as `e2e up` describes it.
 type Cluster struct {
-	ID         string `json:"id"`
-	Provider   string `json:"provider"` // local, kind or none
-	Kubeconfig string `json:"kubeconfig"`
-	Bin        string `json:"bin"` // folder of kubectl and helm
-	Nodes      []Node `json:"nodes"`
-	// LoadBalancerRange is where Services of type LoadBalancer get addresses from.
-	LoadBalancerRange string `json:"loadBalancerRange"`
-
-	client.Client `json:"-"`
+	rig.Description
+	client.Client
 
 	state string // folder of the cluster's own files
 	root  string // of the repository
 }
 
-// Node is a machine of the cluster.
-type Node struct {
-	Name    string `json:"name"`
-	Address string `json:"address"` // where node ports are reached from outside
-	Region  string `json:"region"`
-}
-
-// environmentCluster names the file that describes the cluster.
-const environmentCluster = "E2E_CLUSTER"
-
 // open connects to the cluster, and skips the test where there is none.
 func open(t *testing.T) *Cluster {
 	t.Helper()
-	file := os.Getenv(environmentCluster)
+	file := os.Getenv(provider.EnvironmentCluster)
 	if file == "" {
-		t.Skipf("no cluster to test on: `make e2e` makes one, or set %s to the cluster.json of `e2e up`", environmentCluster)
+		t.Skipf("no cluster to test on: `make e2e` makes one, or set %s to the cluster.json of `e2e up`", provider.EnvironmentCluster)
 	}
 	c, err := openFile(file)
 	if err != nil {
@@ -62,14 +45,11 @@ func open(t *testing.T) *Cluster {
 }
 
 func openFile(file string) (*Cluster, error) {
-	data, err := os.ReadFile(file)
+	d, err := provider.Read(file)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{}
-	if err := json.Unmarshal(data, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
+	c := &Cluster{Description: d}
 	if c.state, err = filepath.Abs(filepath.Dir(file)); err != nil {
 		return nil, err
 	}
@@ -91,7 +71,7 @@ func openFile(file string) (*Cluster, error) {
 }
 
 // region returns the machine of a region.
-func (c *Cluster) region(t *testing.T, region string) Node {
+func (c *Cluster) region(t *testing.T, region string) rig.Node {
 	t.Helper()
 	for _, n := range c.Nodes {
 		if n.Region == region {
@@ -99,7 +79,7 @@ func (c *Cluster) region(t *testing.T, region string) Node {
 		}
 	}
 	t.Fatalf("no node of region %s among %v: the suite wants nodes in eu and us", region, c.Nodes)
-	return Node{}
+	return rig.Node{}
 }
 
 // path returns a path inside the repository.
@@ -107,17 +87,10 @@ func (c *Cluster) path(parts ...string) string {
 	return filepath.Join(append([]string{c.root}, parts...)...)
 }
 
-// command returns a tool of the cluster as a command: kubectl or helm.
-func (c *Cluster) command(ctx context.Context, tool string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, tool), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "PATH="+c.Bin+":"+os.Getenv("PATH"))
-	return cmd
-}
-
 // try runs a tool with something on its standard input, and returns what it
 // wrote to both outputs.
 func (c *Cluster) try(ctx context.Context, stdin, tool string, args ...string) (string, error) {
-	cmd := c.command(ctx, tool, args...)
+	cmd := c.Command(ctx, tool, args...)
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 	if err := cmd.Run(); err != nil {
@@ -157,12 +130,6 @@ func (c *Cluster) kubectl(t *testing.T, args ...string) {
 func (c *Cluster) apply(t *testing.T, namespace, manifest string) {
 	t.Helper()
 	c.feed(t, manifest, "kubectl", "apply", "--server-side", "-n", namespace, "-f", "-")
-}
-
-// relayCluster reads a RelayCluster.
-func (c *Cluster) relayCluster(ctx context.Context, namespace, name string) (*v1alpha1.RelayCluster, error) {
-	rlc := &v1alpha1.RelayCluster{}
-	return rlc, c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, rlc)
 }
 
 // pollEvery is how often a poll looks.

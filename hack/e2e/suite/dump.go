@@ -26,6 +26,9 @@ func (s *story) dump(t *testing.T) {
 		}
 		t.Logf("kubectl %v (%v)\n%s", args, err, out)
 	}
+	if s.publisher != nil {
+		t.Logf("publisher: %v\n%s", s.publisher.alive(), s.publisher.lastWords())
+	}
 	for _, w := range s.watchers {
 		t.Logf("%s: %v\n%s", w.name, w.alive(), w.lastWords())
 		for _, turn := range w.tail(8) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,9 +54,7 @@ func (s *story) rotate(t *testing.T, annotation string, plane v1alpha1.Plane) {
 		return nil
 	})
 	s.ready(t, relays)
-	if diff := cmp.Diff(pods, s.uids(t)); diff != "" {
-		t.Errorf("pods were restarted (-before +after):\n%s", diff)
-	}
+	s.samePods(t, pods)
 	if now := s.turns(); now != turns {
 		t.Errorf("sessions were cut: %d changes of watchers' sessions, %d before", now, turns)
 	}
@@ -89,17 +86,6 @@ func (s *story) served(t *testing.T) map[string]string {
 		t.Fatalf("the status has the nodes %v, want %d", slices.Sorted(maps.Keys(got)), relays)
 	}
 	return got
-}
-
-func (s *story) status(t *testing.T) v1alpha1.RelayClusterStatus {
-	t.Helper()
-	var status v1alpha1.RelayClusterStatus
-	eventually(t, 10*time.Second, "status", func(ctx context.Context) error {
-		rlc, err := s.relayCluster(ctx, namespace, live)
-		status = rlc.Status
-		return err
-	})
-	return status
 }
 
 // turns is how often sessions of watchers have changed.

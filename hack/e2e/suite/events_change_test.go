@@ -26,7 +26,7 @@ const relays = 5
 func (s *story) change(t *testing.T, how func(*v1alpha1.RelayClusterSpec)) {
 	t.Helper()
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		rlc, err := s.relayCluster(t.Context(), namespace, live)
+		rlc, err := s.relayCluster(t.Context())
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *story) rollBroken(t *testing.T) {
 		return fmt.Errorf("no pod with %s has failed", broken)
 	})
 	eventually(t, 30*time.Second, "U21: not Ready with a broken image", func(ctx context.Context) error {
-		rlc, err := s.relayCluster(ctx, namespace, live)
+		rlc, err := s.relayCluster(ctx)
 		if err != nil {
 			return err
 		}

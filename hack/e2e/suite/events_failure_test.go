@@ -145,3 +145,22 @@ func (s *story) stopAPIServer(t *testing.T) {
 	s.kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "nodes", "--all")
 	s.ready(t, relays)
 }
+
+// drainNode drains the node of us, whose relays may go to the other one for as
+// long. The budget lets one relay go at a time.
+func (s *story) drainNode(t *testing.T) {
+	node := s.region(t, "us").Name
+	var pin map[string]string
+	s.changeRegion(t, "us", func(r *v1alpha1.Region) { pin, r.Pod.NodeSelector = r.Pod.NodeSelector, nil })
+	s.ready(t, relays)
+	s.run(t, "kubectl", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=100s")
+	s.ready(t, relays)
+	for _, p := range s.pods(t, "") {
+		if p.Spec.NodeName == node {
+			t.Errorf("%s is still on %s", p.Name, node)
+		}
+	}
+	s.kubectl(t, "uncordon", node)
+	s.changeRegion(t, "us", func(r *v1alpha1.Region) { r.Pod.NodeSelector = pin })
+	s.ready(t, relays)
+}

@@ -13,11 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/moqrelay/moqrelay/api/v1alpha1"
 )
 
 // environmentMoq names the moq command, if it is not the one that `make build`
@@ -32,65 +27,13 @@ func (c *Cluster) moq() string {
 	return c.path("bin", "moq")
 }
 
-// A source is how one reaches a region from outside: its URL and the file of the
-// authorities to trust.
-type source struct {
-	url   string
-	roots string
-}
-
-// source returns how a region of the story is reached, as its status says.
-func (s *story) source(t *testing.T, region string) source {
-	t.Helper()
-	from := source{roots: s.trust(t)}
-	eventually(t, 30*time.Second, "address of region "+region, func(ctx context.Context) error {
-		rlc, err := s.relayCluster(ctx, namespace, live)
-		if err != nil {
-			return err
-		}
-		e, err := endpoint(rlc, region)
-		if err != nil {
-			return err
-		}
-		from.url = fmt.Sprintf("https://%s:%d", e.Host, e.UDP)
-		return nil
-	})
-	return from
-}
-
-// endpoint returns the first address that the status has of a region.
-func endpoint(rlc *v1alpha1.RelayCluster, region string) (v1alpha1.Endpoint, error) {
-	for _, r := range rlc.Status.Regions {
-		if r.Name == region && len(r.Endpoints) > 0 {
-			return r.Endpoints[0], nil
-		}
-	}
-	return v1alpha1.Endpoint{}, fmt.Errorf("no endpoint of region %s in the status", region)
-}
-
-// trust writes the authorities of a cluster into a file.
-func (s *story) trust(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), live+".pem")
-	eventually(t, 30*time.Second, "authorities of "+live, func(ctx context.Context) error {
-		trust := &corev1.ConfigMap{}
-		if err := s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: live + "-trust"}, trust); err != nil {
-			return err
-		}
-		if trust.Data["ca.crt"] == "" {
-			return errors.New("the ConfigMap holds no ca.crt")
-		}
-		return os.WriteFile(file, []byte(trust.Data["ca.crt"]), 0o600)
-	})
-	return file
-}
-
 // A moqProcess is a moq command that runs until it is ended.
 type moqProcess struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	err  error         // how, once done is closed
 	log  string        // file of its standard error
+	end  func()        // interrupts it and waits for its end
 }
 
 // begin starts the moq command. What it writes to standard output goes to take,
@@ -123,7 +66,8 @@ func (c *Cluster) begin(t *testing.T, name string, take func(io.Reader) error, a
 		}
 		p.err = errors.Join(take(out), p.cmd.Wait())
 	}()
-	t.Cleanup(func() { cancel(); <-p.done })
+	p.end = func() { cancel(); <-p.done }
+	t.Cleanup(p.end)
 	return p
 }
 
@@ -142,7 +86,7 @@ func (p *moqProcess) lastWords() string {
 	if err != nil {
 		return err.Error()
 	}
-	const enough = 5
+	const enough = 12
 	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(data)), "\n"), func(line string) bool {
 		return strings.HasPrefix(line, `{"event":"progress"`)
 	})
@@ -150,10 +94,10 @@ func (p *moqProcess) lastWords() string {
 }
 
 // publish publishes the sample clip for as long as the test runs.
-func (c *Cluster) publish(t *testing.T, from source, broadcast string) {
+func (c *Cluster) publish(t *testing.T, from source, broadcast string) *moqProcess {
 	t.Helper()
-	c.begin(t, "publisher", nil,
-		"pub", from.url, "--tls-root", from.roots, "--name", broadcast, "--loop", "--json")
+	return c.begin(t, "publisher", nil,
+		append([]string{"pub", from.url, "--name", broadcast, "--loop", "--json"}, from.trust()...)...)
 }
 
 // A watcher watches a broadcast and measures.
@@ -167,8 +111,8 @@ type watcher struct {
 func (c *Cluster) watch(t *testing.T, from source, broadcast, name string, flags ...string) *watcher {
 	t.Helper()
 	w := &watcher{meter: newMeter(), name: name}
-	args := append([]string{"sub", from.url, "--tls-root", from.roots, "--name", broadcast, "--json"}, flags...)
-	w.moqProcess = c.begin(t, name, w.read, args...)
+	args := append([]string{"sub", from.url, "--name", broadcast, "--json"}, from.trust()...)
+	w.moqProcess = c.begin(t, name, w.read, append(args, flags...)...)
 	return w
 }
 
@@ -193,6 +137,7 @@ func (c *Cluster) plays(t *testing.T, from source, broadcast string, within time
 	t.Helper()
 	began := time.Now()
 	w := c.watch(t, from, broadcast, "player-"+strings.NewReplacer("/", "-").Replace(broadcast))
+	defer w.end()
 	if err := flows(t.Context(), within, began, w); err != nil {
 		t.Fatalf("%s does not play at %s: %v\n%s", broadcast, from.url, err, w.lastWords())
 	}

@@ -1,11 +1,15 @@
 package suite
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/moqrelay/moqrelay/hack/e2e/provider"
 )
 
 var update = flag.Bool("update", false, "keep the table in docs/reliability.md")
@@ -13,10 +17,17 @@ var update = flag.Bool("update", false, "keep the table in docs/reliability.md")
 // TestStory is the whole life of a RelayCluster with media running. Its table is
 // what is promised about reliability.
 func TestStory(t *testing.T) {
-	s := &story{Cluster: open(t)}
+	noteTier(t)
+	s := &story{subject: subject{open(t), namespace, live}}
 	began := time.Now()
 	t.Cleanup(func() {
-		t.Logf("%d events in %v\n\n%s", len(s.results), time.Since(began).Round(time.Second), table(s.results))
+		text := fmt.Sprintf("%s\n%d events in %v\n", table(s.results), len(s.results), time.Since(began).Round(time.Second))
+		t.Log("\n" + text)
+		if file := os.Getenv(provider.EnvironmentTable); file != "" {
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
 		if *update && !t.Failed() {
 			if err := keep(s.path("docs", "reliability.md"), markdown(s.results)); err != nil {
 				t.Error(err)
@@ -29,21 +40,56 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// begin installs the operator, applies the RelayCluster and starts the media.
-// Without these there is no story.
+// noteTier says that tier 4 runs, to whoever asks by MOQ_TIERS_FILE.
+func noteTier(t *testing.T) {
+	t.Helper()
+	file := os.Getenv("MOQ_TIERS_FILE")
+	if file == "" || os.Getenv(provider.EnvironmentCluster) == "" {
+		return
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("tier 4\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// begin brings the operator, by an upgrade, applies the RelayCluster and starts
+// the media. Without these there is no story.
 func (s *story) begin(t *testing.T) {
 	t.Helper()
-	for _, e := range []event{
-		{name: "install by Helm", kind: planned, do: s.install},
-		{name: "apply", kind: planned, do: s.applyLive},
-	} {
+	first := func(e event) {
 		if s.happens(t, e); t.Failed() {
 			t.FailNow()
 		}
 	}
-	eu, us := s.source(t, "eu"), s.source(t, "us")
+	first(event{name: "install the release before by Helm", kind: planned, do: s.installPrevious})
+	s.follow(t, s.at(old))
+	first(event{name: "helm upgrade to this one", kind: planned, do: s.upgrade, lossy: "relays of 0.1 do not say that they leave"})
+	s.leaveOld(t)
+	first(event{name: "apply", kind: planned, do: s.applyLive})
+	s.follow(t, s.subject)
+}
+
+// old is the RelayCluster of the release before.
+var old = subject{in: "old", name: "old"}
+
+// at returns a RelayCluster of the story's Kubernetes.
+func (s *story) at(r subject) subject {
+	r.Cluster = s.Cluster
+	return r
+}
+
+// follow has a publisher in eu and watchers in us of a RelayCluster, which count
+// from now on.
+func (s *story) follow(t *testing.T, at subject) {
+	t.Helper()
+	eu, us := at.source(t, "eu"), at.source(t, "us")
 	s.roots = []string{eu.roots, us.roots}
-	s.publish(t, eu, broadcast)
+	s.publisher = s.publish(t, eu, broadcast)
 	for i := range watcherCount {
 		s.watchers = append(s.watchers, s.watch(t, us, broadcast, fmt.Sprintf("watcher-%d", i)))
 	}
@@ -55,15 +101,27 @@ func (s *story) begin(t *testing.T) {
 	s.window = time.Now()
 }
 
+// forget ends publisher and watchers.
+func (s *story) forget() {
+	for _, w := range s.watchers {
+		w.end()
+	}
+	s.publisher.end()
+	s.watchers, s.publisher = nil, nil
+}
+
 // watcherCount is how many watch, spread by Kubernetes over the pods of a region.
 const watcherCount = 3
 
 // events are what happens, in this order.
 func (s *story) events() []event {
 	return []event{
+		{name: "the commands of the chart's notes", kind: planned, do: s.runNotes},
 		{name: "scale the regions up by hand", kind: planned, do: s.scaleUp},
 		{name: "scale a region down by hand", kind: planned, do: s.scaleDown},
 		{name: "scale it up again", kind: planned, do: s.scaleBack},
+		{name: "scale up by an autoscaler, under load", kind: planned, do: s.scaleByLoad},
+		{name: "scale down by it", kind: planned, do: s.scaleByQuiet},
 		{name: "delete each Secret, ConfigMap, policy and budget", kind: planned, do: s.deleteQuiet},
 		{name: "edit children by hand", kind: planned, do: s.editChildren},
 		{name: "roll a new image through", kind: planned, do: s.roll("-next")},
@@ -74,6 +132,12 @@ func (s *story) events() []event {
 		{name: "kubectl rollout restart", kind: planned, do: s.rolloutRestart},
 		{name: "add a region", kind: planned, do: s.addRegion},
 		{name: "remove a region", kind: planned, do: s.removeRegion},
+		{name: "a region for each mode of exposure", kind: planned, do: s.reachEveryWay},
+		{name: "a neighbour looks around", kind: planned, do: s.lookAsNeighbour},
+		{name: "drain a Kubernetes node", kind: planned, do: s.drainNode},
+		{name: "a second cluster joins", kind: planned, do: s.secondCluster},
+		{name: "helm uninstall", kind: planned, do: s.uninstall},
+		{name: "install by Helm", kind: planned, do: s.installAgain},
 		{name: "delete each Service", kind: unplanned, do: s.deleteServices},
 		{name: "delete each StatefulSet", kind: unplanned, do: s.deleteSets},
 		{name: "kill a region pod", kind: unplanned, do: s.killRegionPod},
@@ -88,9 +152,9 @@ func (s *story) events() []event {
 // comes back with a Service that was deleted.
 const firstNodePort = 30443
 
-// liveManifest is the RelayCluster of the story: a region on each machine,
-// reached at its node port. It is as long as U7 allows.
-func (s *story) liveManifest(t *testing.T) string {
+// manifest is a RelayCluster with a region on each machine, reached at its node
+// port; more is what else its exposure says.
+func (s *story) manifest(t *testing.T, name string, replicas int, more func(i int) string) string {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: moqrelay.io/v1alpha1
@@ -99,12 +163,15 @@ metadata: {name: %s}
 spec:
   root: {}
   regions:
-`, live)
+`, name)
 	for i, region := range []string{"eu", "us"} {
 		fmt.Fprintf(&b, `  - name: %q
-    exposure: {mode: NodePort, nodePort: %d, hostnames: [%q], sessionAffinity: None}
-    pod: {nodeSelector: {topology.kubernetes.io/region: %[1]s}}
-`, region, firstNodePort+i, s.region(t, region).Address)
+    exposure: {mode: NodePort, hostnames: [%q]%s}
+    pod: {nodeSelector: {topology.kubernetes.io/region: %[1]s}, resources: {requests: {cpu: 100m}}}
+`, region, s.region(t, region).Address, more(i))
+		if replicas > 1 {
+			fmt.Fprintf(&b, "    replicas: %d\n", replicas)
+		}
 	}
 	return b.String()
 }
