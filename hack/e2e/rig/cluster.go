@@ -193,7 +193,9 @@ func (p *Plan) prepare() error {
 	if err := p.writePKI(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(p.State, "images"), 0o755); err != nil {
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(p.State, "images"), 0o755),
+		os.WriteFile(p.besideFile(), []byte(p.Beside), 0o644)); err != nil {
 		return err
 	}
 	return p.packAddons()
@@ -267,12 +269,38 @@ func (p *Plan) processes() []int {
 	})
 }
 
+// guests are the clusters that share the network of this one.
+func (p *Plan) guests() []*Plan {
+	var plans []*Plan
+	folders, _ := filepath.Glob(filepath.Join(filepath.Dir(p.State), "*")) // the pattern is fine
+	for _, folder := range folders {
+		other, err := NewPlan(filepath.Base(folder), p.ID, filepath.Dir(p.State), p.Bin, 1)
+		if err != nil {
+			continue // it is no cluster's folder, or this one's own
+		}
+		if text, err := os.ReadFile(other.besideFile()); err == nil && string(text) == p.ID {
+			plans = append(plans, other)
+		}
+	}
+	return plans
+}
+
+// besideFile says whose network the cluster shares.
+func (p *Plan) besideFile() string { return filepath.Join(p.State, "beside") }
+
 // downTime bounds how long processes take to end once killed.
 const downTime = 20 * time.Second
 
-// Down removes the cluster and all that is left of it. It is no error if there
-// is nothing.
+// Down removes the cluster and all that is left of it, and before it the clusters
+// that share its network. It is no error if there is nothing.
 func Down(p *Plan) error {
+	if p.Beside == "" {
+		for _, other := range p.guests() {
+			if err := Down(other); err != nil {
+				return fmt.Errorf("cluster %s beside it: %w", other.ID, err)
+			}
+		}
+	}
 	for _, pid := range append(p.clouds(), p.processes()...) {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err

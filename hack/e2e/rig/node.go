@@ -279,27 +279,37 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, data, 0o644)
 }
 
-// removeCgroups removes those of the whole cluster, innermost first.
+// removeCgroups removes those of the whole cluster. Processes that were killed hold
+// theirs for a moment more.
 func (p *Plan) removeCgroups() error {
 	var errs []error
 	for _, h := range append([]string{"unified"}, hierarchies...) { // runc makes one in unified too
-		var dirs []string
 		top := filepath.Join(cgroupFolder, h, filepath.Dir(p.cgroup(p.Nodes[0])))
-		if err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append([]string{path}, dirs...)
-			}
-			return nil // what is gone already is fine
-		}); err != nil {
-			errs = append(errs, err)
+		err := removeCgroup(top)
+		for deadline := time.Now().Add(downTime); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
+			time.Sleep(50 * time.Millisecond)
+			err = removeCgroup(top)
 		}
-		for _, d := range dirs {
-			if err := unix.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, fmt.Errorf("cgroup %s: %w", d, err))
-			}
-		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// removeCgroup removes a cgroup and those below it, innermost first.
+func removeCgroup(top string) error {
+	var dirs []string
+	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append([]string{path}, dirs...)
+		}
+		return nil // what is gone already is fine
+	})
+	for _, d := range dirs {
+		if err := unix.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cgroup %s: %w", d, err)
+		}
+	}
+	return nil
 }
 
 func (p *Plan) writeConfigs(i int) error {

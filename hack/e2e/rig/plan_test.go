@@ -3,6 +3,7 @@ package rig
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,28 @@ func TestPlan(t *testing.T) {
 		if _, err := NewPlan(tc.id, "", "/state", "/bin", tc.nodes); err == nil {
 			t.Errorf("%s: plan accepted: %s", name, tc.reason)
 		}
+	}
+}
+
+// A cluster that shares the network of another one is found by it, and no other.
+func TestGuests(t *testing.T) {
+	home := t.TempDir()
+	for id, beside := range map[string]string{"a": "", "ab": "a", "b": "", "bb": "b"} {
+		p, err := NewPlan(id, beside, home, "/bin", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.MkdirAll(p.State, 0o755), os.WriteFile(p.besideFile(), []byte(beside), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := NewPlan("a", "", home, "/bin", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guests := a.guests()
+	if len(guests) != 1 || guests[0].ID != "ab" || guests[0].Bridge() != a.Bridge() || guests[0].Nodes[0].Address == a.Nodes[0].Address {
+		t.Errorf("guests of a are %+v, want ab on its bridge", guests)
 	}
 }
 

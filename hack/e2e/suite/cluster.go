@@ -11,10 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/hack/e2e/provider"
@@ -60,6 +62,7 @@ func openFile(file string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	log.SetLogger(logr.Discard())     // errors come back
 	config.QPS = -1                   // polls are paced already
 	config.Timeout = 10 * time.Second // the API server is down in one of the events
 	scheme := runtime.NewScheme()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,9 +61,12 @@ func (s *story) secondCluster(t *testing.T) {
 	east.ready(t, 2)
 	west.ready(t, 1)
 
-	publisher := s.publish(t, east.pinned(t, "eu"), "far/clip")
+	// Names that stand for addresses are known inside alone.
+	from, to := east.pinned(t, "eu"), west.pinned(t, "ap")
+	from.url, to.url = "https://"+net.JoinHostPort(here, "7443"), "https://"+net.JoinHostPort(there, "7443")
+	publisher := s.publish(t, from, "far/clip")
 	defer publisher.end()
-	s.plays(t, west.pinned(t, "ap"), "far/clip", 20*time.Second)
+	s.plays(t, to, "far/clip", 20*time.Second)
 }
 
 // dashed is an address as a part of a name.

@@ -35,7 +35,9 @@ type event struct {
 	kind kind
 	// lossy is why groups may be lost although it is planned.
 	lossy string
-	do    func(*testing.T)
+	// slow is why media may flow again later than flowsAgain.
+	slow string
+	do   func(*testing.T)
 }
 
 // happens runs an event and measures it, media or not: before the first watchers
@@ -43,7 +45,7 @@ type event struct {
 // says something of its own.
 func (s *story) happens(t *testing.T, e event) {
 	t.Helper()
-	r := result{event: e.name, kind: e.kind, lossy: e.lossy, broken: "did not end"}
+	r := result{event: e.name, kind: e.kind, lossy: e.lossy, slow: e.slow, broken: "did not end"}
 	t.Run(e.name, func(t *testing.T) {
 		defer func() {
 			s.results = append(s.results, r)

@@ -139,7 +139,7 @@ func (s *story) events() []event {
 		{name: "helm uninstall", kind: planned, do: s.uninstall},
 		{name: "install by Helm", kind: planned, do: s.installAgain},
 		{name: "delete each Service", kind: unplanned, do: s.deleteServices},
-		{name: "delete each StatefulSet", kind: unplanned, do: s.deleteSets},
+		{name: "delete each StatefulSet", kind: unplanned, do: s.deleteSets, slow: "the pods of the region go with it, and are drained before new ones can have their names"},
 		{name: "kill a region pod", kind: unplanned, do: s.killRegionPod},
 		{name: "kill the root pod", kind: unplanned, do: s.killRootPod},
 		{name: "kill the operator in mid-rollout", kind: unplanned, do: s.killOperator},

@@ -20,6 +20,7 @@ func TestVerdict(t *testing.T) {
 		"Clean":     {"nothing happened", result{kind: planned, loss: gap(90*time.Millisecond, 0)}, "nothing lost", true},
 		"Lost":      {"a planned event may lose nothing", result{kind: planned, loss: gap(time.Second, 1)}, "FAILED: groups lost", false},
 		"Accepted":  {"unless it is known why", result{kind: planned, loss: gap(time.Second, 1), lossy: "no GOAWAY"}, "accepted: no GOAWAY", true},
+		"Slow":      {"unless it is known why", result{kind: unplanned, loss: gap(4*time.Second, 9), slow: "no relay is left"}, "accepted: no relay is left", true},
 		"Silent":    {"but never for long", result{kind: planned, loss: gap(4*time.Second, 0), lossy: "no GOAWAY"}, "FAILED: silent for over 3s", false},
 		"Recovered": {"what breaks may lose groups", result{kind: unplanned, loss: gap(2*time.Second, 40)}, "flows again within 3s", true},
 		"Late":      {"but has to recover in time", result{kind: unplanned, loss: gap(3100*time.Millisecond, 40)}, "FAILED: silent for over 3s", false},
