@@ -240,13 +240,13 @@ func (s *scope) keepCertificates(state pki.State) {
 
 // checkPublic looks at the certificate that users get, if it is the user's own.
 func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
-	public := s.cluster.Spec.TLS.Public
-	if public == nil {
+	name := resources.PublicSecretName(s.cluster)
+	if name == "" {
 		return nil
 	}
 	const field = "spec.tls.public.secretRef"
 	s.lookAgain(pollSecrets)
-	secret, err := r.userSecret(ctx, s, field, public.SecretRef.Name)
+	secret, err := r.userSecret(ctx, s, field, name)
 	if err != nil || secret == nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
 	slices.Sort(hostnames)
 	pair, wrong := pki.CheckPublic(secret.Data, slices.Compact(hostnames), s.now)
 	if wrong != nil && s.tls == nil {
-		s.tls = secretProblem(wrong.Reason, field, public.SecretRef.Name, wrong)
+		s.tls = secretProblem(wrong.Reason, field, name, wrong)
 	}
 	if pair != nil {
 		c := certificateStatus(v1alpha1.PlanePublic, "", pair)
