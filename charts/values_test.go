@@ -112,6 +112,13 @@ func TestValues(t *testing.T) {
 		"Bounds": {[]string{`allowedHostnameSuffixes=["example.com","example.net"]`}, func(o objects) any {
 			return container(o).Args[7:]
 		}, []string{"--allowed-hostname-suffixes=example.com,example.net"}},
+		"Issuers": {[]string{`allowedIssuerKinds=["Issuer","ClusterIssuer"]`}, func(o objects) any {
+			return container(o).Args[7:]
+		}, []string{"--allowed-issuer-kinds=Issuer,ClusterIssuer"}},
+		"NoIssuers": {[]string{`allowedIssuerKinds=[]`}, func(o objects) any {
+			return container(o).Args[7:]
+		}, []string{"--allowed-issuer-kinds="}},
+		"IssuersOfTheNamespace": {nil, func(o objects) any { return len(container(o).Args) }, 7}, // is the operator's default
 		"Extra": {[]string{`extraArgs=["--x={{ .Release.Name }}"]`, `extraEnv=[{"name":"A","value":"{{ .Release.Namespace }}"}]`, `extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{ .Release.Name }}-x"}},"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n"]`}, func(o objects) any {
 			return []any{container(o).Args[7], container(o).Env[1], o["ConfigMap/moq-operator-x"] != nil, o["ConfigMap/plain"] != nil}
 		}, []any{"--x=moq-operator", corev1.EnvVar{Name: "A", Value: namespace}, true, true}},
@@ -164,6 +171,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		`watchNamespaces="default"`:               "/watchNamespaces",
 		`watchNamespaces=["Upper"]`:               "/watchNamespaces/0",
 		`allowedHostnameSuffixes=["*.a.com"]`:     "/allowedHostnameSuffixes/0",
+		`allowedIssuerKinds=["issuer"]`:           "/allowedIssuerKinds/0",
+		`allowedIssuerKinds="ClusterIssuer"`:      "/allowedIssuerKinds",
 		`metrics.port=80`:                         "/metrics/port",
 		`logLevel="verbose"`:                      "/logLevel",
 		`crds.install=true`:                       "install",

@@ -50,6 +50,9 @@ const (
 	// ReasonHostnameNotAllowed: Ready is False, a hostname is under none of the
 	// domains that the operator may use.
 	ReasonHostnameNotAllowed = "HostnameNotAllowed"
+	// ReasonIssuerNotAllowed: Ready is False, the operator may not ask issuers of
+	// the kind that the spec names.
+	ReasonIssuerNotAllowed = "IssuerNotAllowed"
 	// ReasonImageMissing: Ready is False, neither the spec nor the operator names
 	// an image.
 	ReasonImageMissing = "ImageMissing"
@@ -89,6 +92,9 @@ const (
 	ReasonCertificatesValid = "CertificatesValid"
 	// ReasonIssuing: CertificatesReady is False, one is being made.
 	ReasonIssuing = "Issuing"
+	// ReasonCertManagerMissing: CertificatesReady is False, the spec names an
+	// issuer and the API server knows no Certificates of cert-manager.
+	ReasonCertManagerMissing = "CertManagerMissing"
 	// ReasonSecretMissing: CertificatesReady is False, a Secret that the spec
 	// names is not there.
 	ReasonSecretMissing = "SecretMissing"

@@ -36,6 +36,10 @@ func Default(c *RelayCluster) {
 		setDefault(&life.Validity, "240h")
 		setDefault(&life.RenewBefore, "80h")
 	}
+	if s.TLS.Public != nil && s.TLS.Public.IssuerRef != nil {
+		setDefault(&s.TLS.Public.IssuerRef.Kind, IssuerNamespaced)
+		setDefault(&s.TLS.Public.IssuerRef.Group, GroupCertManager)
+	}
 	setDefault(&s.Disruption.SafeToEvict, EvictAlways)
 	setDefault(&s.Drain.GoawaySeconds, 60)
 	setDefault(&s.Drain.TerminationGracePeriodSeconds, 90)

@@ -52,6 +52,8 @@ type RelayClusterList struct {
 // RelayClusterSpec is what a user can ask for.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.root) != has(self.externalRoot)",message="root: want exactly one of root and externalRoot: set root to {} for a cluster of its own, or name in externalRoot the root to join"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls.public) || !has(self.tls.public.issuerRef) || (has(self.root) && has(self.root.exposure.hostnames) && self.root.exposure.hostnames.size() > 0) || (has(self.regions) && self.regions.exists(r, has(r.exposure.hostnames) && r.exposure.hostnames.size() > 0))",message="tls.public.issuerRef: no name to have a certificate issued for: set exposure.hostnames of a region or of the root, such as eu.example.com, or drop issuerRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls.public) || !has(self.tls.public.issuerRef) || !has(self.regions) || self.regions.all(r, r.name != 'public')",message="tls.public.issuerRef: a region named public has the Secret that the certificate would be kept in: choose another name for the region, or have the certificate issued into a Secret of your own and name it in secretRef"
 // +kubebuilder:validation:XValidation:rule="has(self.root) == has(oldSelf.root)",message="root: root and externalRoot cannot be exchanged, the nodes would lose each other: create another RelayCluster and delete this one"
 type RelayClusterSpec struct {
 	// Image of the relay, for example ghcr.io/moqrelay/moq-relay:v0.1.0; a

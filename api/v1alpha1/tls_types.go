@@ -78,12 +78,58 @@ type SelfSigned struct {
 }
 
 // PublicTLS is the plane of users.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.issuerRef)",message="secretRef: want exactly one of secretRef and issuerRef: name in secretRef a Secret that you keep filled, or in issuerRef the issuer that cert-manager is to ask"
 type PublicTLS struct {
 	// SecretRef names the Secret of this namespace that holds tls.crt, the chain
 	// with the leaf first, and tls.key. What replaces it is served without a
 	// restart.
+	// +optional
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+	// IssuerRef names an issuer of cert-manager. The operator asks it for a
+	// certificate with every name in exposure.hostnames, and for a podHostname
+	// that only users dial with *.eu.example.com. cert-manager keeps it in the
+	// Secret named after the RelayCluster with -public-tls, and renews it there.
+	// +optional
+	IssuerRef *IssuerRef `json:"issuerRef,omitempty"`
+}
+
+// GroupCertManager is the API group of cert-manager and of its own issuers.
+const GroupCertManager = "cert-manager.io"
+
+// Kinds of cert-manager's own issuers. Issuers of others have kinds and a group
+// of their own.
+const (
+	// IssuerNamespaced is an issuer of the namespace.
+	IssuerNamespaced = "Issuer"
+	// IssuerCluster is an issuer for all namespaces.
+	IssuerCluster = "ClusterIssuer"
+)
+
+// IssuerRef names an issuer of cert-manager.
+//
+// +kubebuilder:validation:XValidation:rule="self.group != 'cert-manager.io' || self.kind in ['Issuer', 'ClusterIssuer']",message="kind: cert-manager has no issuers of this kind: set kind to Issuer or ClusterIssuer, or set group to that of the issuer"
+type IssuerRef struct {
+	// Name of the issuer.
 	// +required
-	SecretRef SecretRef `json:"secretRef"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Kind is Issuer for one of this namespace or ClusterIssuer for one of the
+	// whole Kubernetes cluster, or that of an issuer in another group. The
+	// operator takes those alone that it was started with; as a rule, Issuer.
+	// +optional
+	// +kubebuilder:default=Issuer
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Z][A-Za-z0-9]*$')",message="kind: want that of an issuer, such as Issuer or ClusterIssuer"
+	Kind string `json:"kind,omitempty"`
+	// Group of the issuer, other than cert-manager.io for one that is not
+	// cert-manager's own.
+	// +optional
+	// +kubebuilder:default=cert-manager.io
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="group: want an API group, such as cert-manager.io"
+	Group string `json:"group,omitempty"`
 }
 
 // SecretRef names a Secret of the same namespace.

@@ -18,6 +18,7 @@ var (
 	durationPattern = regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
 	spacePattern    = regexp.MustCompile(`[[:space:]]`)
 	flagPattern     = regexp.MustCompile(`^--[a-z]`)
+	kindPattern     = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
 	servicePattern  = regexp.MustCompile(`(-tcp|-pod-[0-9]+)$`)
 	podHostPattern  = regexp.MustCompile(`^[{]pod[}]([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$`)
 	ownFlagPattern  = regexp.MustCompile(`^--(bind|private-bind|tls-cert|tls-key|tls-root|cluster-root|cluster-node|region|drain-timeout)(=|$)`)
@@ -41,6 +42,7 @@ func Validate(c *RelayCluster) field.ErrorList {
 	errs = append(errs, validateRoots(&c.Spec, spec)...)
 	errs = append(errs, validateRegions(c.Spec.Regions, spec.Child("regions"))...)
 	errs = append(errs, c.Spec.TLS.validate(spec.Child("tls"))...)
+	errs = append(errs, validateIssued(&c.Spec, spec)...)
 	errs = append(errs, c.Spec.Pod.validate(spec.Child("pod"))...)
 	errs = append(errs, oneOf(spec.Child("disruption", "safeToEvict"), c.Spec.Disruption.SafeToEvict, EvictAlways, EvictNever, EvictOnUpgrade)...)
 	errs = append(errs, c.Spec.Drain.validate(spec.Child("drain"))...)
@@ -184,8 +186,61 @@ func (d *Drain) validate(path *field.Path) field.ErrorList {
 
 func (t *TLS) validate(path *field.Path) field.ErrorList {
 	errs := t.Internal.validate(path.Child("internal"))
-	if t.Public != nil {
-		errs = append(errs, t.Public.SecretRef.validate(path.Child("public", "secretRef"))...)
+	return append(errs, t.Public.validate(path.Child("public"))...)
+}
+
+func (t *PublicTLS) validate(path *field.Path) field.ErrorList {
+	if t == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	if (t.SecretRef != nil) == (t.IssuerRef != nil) {
+		errs = append(errs, field.Invalid(path, "", "secretRef: want exactly one of secretRef and issuerRef: name in secretRef a Secret that you keep filled, or in issuerRef the issuer that cert-manager is to ask"))
+	}
+	if t.SecretRef != nil {
+		errs = append(errs, t.SecretRef.validate(path.Child("secretRef"))...)
+	}
+	return append(errs, t.IssuerRef.validate(path.Child("issuerRef"))...)
+}
+
+func (r *IssuerRef) validate(path *field.Path) field.ErrorList {
+	if r == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	if r.Name == "" {
+		errs = append(errs, field.Required(path.Child("name"), ""))
+	}
+	errs = append(errs, maxLength(path.Child("name"), r.Name, 253)...)
+	errs = append(errs, maxLength(path.Child("kind"), r.Kind, 63)...)
+	errs = append(errs, maxLength(path.Child("group"), r.Group, 253)...)
+	if !kindPattern.MatchString(r.Kind) {
+		errs = append(errs, field.Invalid(path.Child("kind"), r.Kind, "kind: want that of an issuer, such as Issuer or ClusterIssuer"))
+	}
+	if !hostPattern.MatchString(r.Group) {
+		errs = append(errs, field.Invalid(path.Child("group"), r.Group, "group: want an API group, such as cert-manager.io"))
+	}
+	if r.Group == GroupCertManager && r.Kind != IssuerNamespaced && r.Kind != IssuerCluster {
+		errs = append(errs, field.Invalid(path, r.Kind, "kind: cert-manager has no issuers of this kind: set kind to Issuer or ClusterIssuer, or set group to that of the issuer"))
+	}
+	return errs
+}
+
+// validateIssued checks what a certificate needs that is to be issued.
+func validateIssued(s *RelayClusterSpec, spec *field.Path) field.ErrorList {
+	if s.TLS.Public == nil || s.TLS.Public.IssuerRef == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	named := s.Root != nil && len(s.Root.Exposure.Hostnames) > 0
+	for _, r := range s.Regions {
+		named = named || len(r.Exposure.Hostnames) > 0
+		if r.Name == "public" {
+			errs = append(errs, field.Invalid(spec, r.Name, "tls.public.issuerRef: a region named public has the Secret that the certificate would be kept in: choose another name for the region, or have the certificate issued into a Secret of your own and name it in secretRef"))
+		}
+	}
+	if !named {
+		errs = append(errs, field.Invalid(spec, "", "tls.public.issuerRef: no name to have a certificate issued for: set exposure.hostnames of a region or of the root, such as eu.example.com, or drop issuerRef"))
 	}
 	return errs
 }

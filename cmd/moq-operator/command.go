@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/relaycluster"
 )
 
@@ -30,7 +31,7 @@ func exitCode(err error) int {
 
 // newCommand returns the command with all its flags.
 func newCommand() *cobra.Command {
-	options := relaycluster.Options{MetricsBind: ":8443", HealthBind: ":8081"}
+	options := relaycluster.Options{MetricsBind: ":8443", HealthBind: ":8081", AllowedIssuerKinds: []string{v1alpha1.IssuerNamespaced}}
 	var level, format string
 	cmd := &cobra.Command{
 		Use:   "moq-operator",
@@ -62,6 +63,8 @@ func newCommand() *cobra.Command {
 	flags.StringVar(&options.RelayImage, "relay-image", "", "`image` of relays whose RelayCluster names none")
 	flags.StringSliceVar(&options.WatchNamespaces, "watch-namespaces", nil, "`names` of the namespaces whose RelayClusters to run; all when empty")
 	flags.StringSliceVar(&options.AllowedHostnameSuffixes, "allowed-hostname-suffixes", nil, "`domains` under which hostnames of RelayClusters may be; any when empty")
+	flags.StringSliceVar(&options.AllowedIssuerKinds, "allowed-issuer-kinds", options.AllowedIssuerKinds,
+		"`kinds` of cert-manager's issuers that RelayClusters may name, besides Issuer also ClusterIssuer, or Kind.group for those of others; none when empty")
 	flags.StringVar(&options.Namespace, "namespace", "", "`name` of the namespace that the operator runs in, for its lease and for network policies; that of its pod when empty")
 	flags.BoolVar(&options.LeaderElect, "leader-elect", false, "work only while holding the lease, so that several replicas may run")
 	flags.StringVar(&options.MetricsBind, "metrics-bind", options.MetricsBind, "`address` of the metrics, over TLS and for those who may get /metrics; 0 serves none")

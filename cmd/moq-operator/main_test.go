@@ -230,6 +230,45 @@ func TestNamespacedInstallation(t *testing.T) {
 	}
 }
 
+// The flag says which issuers are asked. Without cert-manager, one that may be
+// asked is waited for.
+func TestAllowedIssuerKinds(t *testing.T) {
+	kubeconfig := install(t)
+	for name, tt := range map[string]struct {
+		args       []string
+		kind, want string
+	}{
+		"default":     {nil, "Issuer", v1alpha1.ReasonCertManagerMissing},
+		"cluster-off": {nil, "ClusterIssuer", v1alpha1.ReasonIssuerNotAllowed},
+		"cluster-on":  {[]string{"--allowed-issuer-kinds=Issuer,ClusterIssuer"}, "ClusterIssuer", v1alpha1.ReasonCertManagerMissing},
+		"none-at-all": {[]string{"--allowed-issuer-kinds="}, "Issuer", v1alpha1.ReasonIssuerNotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := spawn(t, kubeconfig, append([]string{"--watch-namespaces=watched", "--relay-image=registry.test/relay:v1"}, tt.args...)...)
+			c := &v1alpha1.RelayCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "watched", Name: name}}
+			c.Spec.Root = &v1alpha1.Root{Exposure: v1alpha1.Exposure{Hostnames: []string{"live.example.com"}}}
+			c.Spec.TLS.Public = &v1alpha1.PublicTLS{IssuerRef: &v1alpha1.IssuerRef{Name: "pki", Kind: tt.kind}}
+			if err := plane.Client.Create(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			clustertest.Eventually(t, "the reason is "+tt.want, func(ctx context.Context) error {
+				if err := plane.Client.Get(ctx, client.ObjectKeyFromObject(c), c); err != nil {
+					return err
+				}
+				for _, condition := range c.Status.Conditions {
+					if condition.Status == metav1.ConditionFalse && condition.Reason == tt.want {
+						return nil
+					}
+				}
+				return fmt.Errorf("conditions %+v", c.Status.Conditions)
+			})
+			if err := p.interrupt(); err != nil {
+				t.Errorf("ended with %v, want code 0", err)
+			}
+		})
+	}
+}
+
 // forbidden returns how many rights the operator lacked so far.
 func forbidden(t *testing.T) int {
 	t.Helper()

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -96,6 +97,20 @@ func (a *Applier) find(ctx context.Context, inv *Inventory, gvk schema.GroupVers
 	default:
 		return found, nil
 	}
+}
+
+// Find puts an object into the inventory that Take does not list, because not
+// every cluster knows its kind. One that is not there, or is another's, is left
+// out.
+func (a *Applier) Find(ctx context.Context, inv *Inventory, gvk schema.GroupVersionKind, name string) error {
+	found, err := a.find(ctx, inv, gvk, name)
+	if _, foreign := errors.AsType[*ForeignError](err); foreign || err == nil && found == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return inv.add(found)
 }
 
 // Prune deletes what belonged to the owner and has not been applied since the

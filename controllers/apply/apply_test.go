@@ -10,10 +10,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
+	coordinationv1ac "k8s.io/client-go/applyconfigurations/coordination/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -221,6 +223,37 @@ func TestPrune(t *testing.T) {
 	slices.Sort(names)
 	if diff := cmp.Diff([]string{"foreign", "kept"}, names); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
+// A kind that Take does not list is pruned all the same, once it was found.
+func TestFind(t *testing.T) {
+	f := setup(t)
+	kind := coordinationv1.SchemeGroupVersion.WithKind("Lease")
+	lease := func(name string) *coordinationv1ac.LeaseApplyConfiguration {
+		return coordinationv1ac.Lease(name, f.owner.Namespace).WithLabels(labels).WithOwnerReferences(f.ownerReference())
+	}
+	f.apply(t, lease("kept"), lease("dropped"))
+	create(t, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: f.owner.Namespace, Name: "foreign", Labels: labels}})
+
+	inv := f.take(t)
+	for _, name := range []string{"kept", "dropped", "foreign", "missing"} {
+		if err := f.Find(t.Context(), inv, kind, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, ok := Get[*coordinationv1.Lease](inv, name); ok != (name == "kept" || name == "dropped") {
+			t.Errorf("%s is in the inventory: %v", name, ok)
+		}
+	}
+	if err := f.Apply(t.Context(), inv, lease("kept")); err != nil {
+		t.Fatal(err)
+	}
+	deleted, err := f.Prune(t.Context(), inv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"Lease/dropped"}, deleted); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
 	}
 }
 

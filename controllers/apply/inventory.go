@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -86,9 +87,15 @@ func (i *Inventory) key(o client.Object) (key, error) {
 	return key{kind: gvk.GroupKind(), name: o.GetName()}, nil
 }
 
-// empty returns a new object of the kind.
+// empty returns a new object of the kind, an unstructured one where the scheme
+// has no type for it.
 func (i *Inventory) empty(gvk schema.GroupVersionKind) (client.Object, error) {
 	raw, err := i.scheme.New(gvk)
+	if runtime.IsNotRegisteredError(err) {
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(gvk)
+		return o, nil
+	}
 	if err != nil {
 		return nil, err
 	}

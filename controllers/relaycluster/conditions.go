@@ -159,6 +159,9 @@ func (s *scope) certificatesReady() verdict {
 			return no(v1alpha1.ReasonIssuing, fmt.Sprintf("%s has no valid certificate yet", set.Key()))
 		}
 	}
+	if p := s.notIssued(); p != nil {
+		return no(p.Reason, p.Message)
+	}
 	if why := s.notYetServed(); why != "" {
 		return no(v1alpha1.ReasonNotYetServed, why)
 	}

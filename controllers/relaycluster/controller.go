@@ -36,8 +36,14 @@ type Reconciler struct {
 	// AllowedHostnameSuffixes are the domains under which hostnames may be; empty
 	// is any.
 	AllowedHostnameSuffixes []string
+	// AllowedIssuerKinds are the kinds of issuers that may be asked; empty is
+	// none. One of another group than cert-manager's own has the group behind it,
+	// as in Kind.example.com.
+	AllowedIssuerKinds []string
 	// OperatorNamespace is where the pods of the operator are.
 	OperatorNamespace string
+
+	certManager certManager
 }
 
 // Reconcile reads a RelayCluster and what belongs to it, changes what is not as

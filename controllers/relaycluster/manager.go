@@ -58,6 +58,10 @@ type Options struct {
 	// AllowedHostnameSuffixes are the domains under which hostnames of
 	// RelayClusters may be; empty is any.
 	AllowedHostnameSuffixes []string
+	// AllowedIssuerKinds are the kinds of issuers that RelayClusters may name;
+	// empty is none. One of another group than cert-manager's own has the group
+	// behind it, as in Kind.example.com.
+	AllowedIssuerKinds []string
 	// Relays is the way to the private ports of relays; nil is the network.
 	Relays http.RoundTripper
 }
@@ -67,6 +71,8 @@ func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(s))
 	utilruntime.Must(v1alpha1.AddToScheme(s))
+	// There are no types of cert-manager here, but options of requests to it.
+	metav1.AddToGroupVersion(s, resources.CertificateKind.GroupVersion())
 	return s
 }
 
@@ -130,6 +136,7 @@ func NewManager(c *rest.Config, o Options) (ctrl.Manager, error) {
 		Recorder:                mgr.GetEventRecorder("moq-operator"),
 		Image:                   o.RelayImage,
 		AllowedHostnameSuffixes: o.AllowedHostnameSuffixes,
+		AllowedIssuerKinds:      o.AllowedIssuerKinds,
 		OperatorNamespace:       o.Namespace,
 	}
 	if err := r.SetupWithManager(mgr, nodes.Changes()); err != nil {

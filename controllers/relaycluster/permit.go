@@ -1,6 +1,7 @@
 package relaycluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,10 +10,17 @@ import (
 	"github.com/moqrelay/moqrelay/controllers/resources"
 )
 
-// permit refuses names that the operator was told not to take. Who may make a
+// permit refuses what the operator was told not to ask for. Who may make a
 // RelayCluster would else get certificates and DNS records for any name, with
 // the rights of those who make them.
 func (r *Reconciler) permit(s *scope) error {
+	if err := r.permitNames(s); err != nil {
+		return err
+	}
+	return r.permitIssuer(s)
+}
+
+func (r *Reconciler) permitNames(s *scope) error {
 	if len(r.AllowedHostnameSuffixes) == 0 {
 		return nil
 	}
@@ -28,6 +36,28 @@ func (r *Reconciler) permit(s *scope) error {
 		}
 	}
 	return nil
+}
+
+// permitIssuer refuses issuers of kinds that the operator was not told to take.
+// One for the whole Kubernetes cluster signs for every namespace, and asking it
+// is not for everybody who may make a RelayCluster.
+func (r *Reconciler) permitIssuer(s *scope) error {
+	if !s.isIssued() {
+		return nil
+	}
+	issuer := s.cluster.Spec.TLS.Public.IssuerRef
+	kind := issuer.Kind
+	if issuer.Group != v1alpha1.GroupCertManager {
+		kind += "." + issuer.Group
+	}
+	if slices.Contains(r.AllowedIssuerKinds, kind) {
+		return nil
+	}
+	return &problem{
+		Reason: v1alpha1.ReasonIssuerNotAllowed,
+		Message: fmt.Sprintf("%s: the operator asks no %s: name an issuer of another kind, it asks %s, or have the operator started with another --allowed-issuer-kinds",
+			fieldIssuerRef, kind, cmp.Or(strings.Join(r.AllowedIssuerKinds, ", "), "none")),
+	}
 }
 
 // namesOf returns the names that a set asks for.

@@ -41,3 +41,38 @@ func TestS30Hostnames(t *testing.T) {
 		})
 	}
 }
+
+// S30: an issuer that signs for every namespace is not asked unless the operator
+// was told to, and one of another group is not taken for cert-manager's own.
+func TestS30IssuerKinds(t *testing.T) {
+	for _, test := range []struct {
+		name, reason string
+		allowed      []string
+		kind, group  string
+		want         bool
+	}{
+		{"the namespace's", "it is what the flag says", []string{"Issuer"}, "Issuer", "cert-manager.io", true},
+		{"the cluster's", "it is off", []string{"Issuer"}, "ClusterIssuer", "cert-manager.io", false},
+		{"the cluster's, turned on", "it is one of several", []string{"Issuer", "ClusterIssuer"}, "ClusterIssuer", "cert-manager.io", true},
+		{"the namespace's, turned off", "only what is named is taken", []string{"ClusterIssuer"}, "Issuer", "cert-manager.io", false},
+		{"nothing is allowed", "none is none", nil, "Issuer", "cert-manager.io", false},
+		{"an empty kind", "a trailing comma allows nothing", []string{""}, "Issuer", "cert-manager.io", false},
+		{"a kind of that name elsewhere", "it may be for the whole cluster", []string{"Issuer"}, "Issuer", "example.com", false},
+		{"one of another group", "it is named with it", []string{"Issuer", "PCA.aws.cert-manager.io"}, "PCA", "aws.cert-manager.io", true},
+		{"another kind of that group", "each kind is named", []string{"PCA.aws.cert-manager.io"}, "ClusterPCA", "aws.cert-manager.io", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &v1alpha1.RelayCluster{}
+			c.Spec.TLS.Public = &v1alpha1.PublicTLS{IssuerRef: &v1alpha1.IssuerRef{Name: "pki", Kind: test.kind, Group: test.group}}
+			err := (&Reconciler{AllowedIssuerKinds: test.allowed}).permit(&scope{cluster: c})
+			p, refused := errors.AsType[*problem](err)
+			if refused == test.want || refused && p.Reason != v1alpha1.ReasonIssuerNotAllowed {
+				t.Errorf("got %v, want it to be allowed: %v, because %s", err, test.want, test.reason)
+			}
+			c.Spec.TLS.Public = &v1alpha1.PublicTLS{SecretRef: &v1alpha1.SecretRef{Name: "mine"}}
+			if err := (&Reconciler{AllowedIssuerKinds: test.allowed}).permit(&scope{cluster: c}); err != nil {
+				t.Errorf("a Secret of the user's is refused: %v", err)
+			}
+		})
+	}
+}

@@ -237,32 +237,3 @@ func (s *scope) keepCertificates(state pki.State) {
 		s.input.AuthorityWish = authority.Annotations[v1alpha1.AnnotationRotateCA]
 	}
 }
-
-// checkPublic looks at the certificate that users get, if it is the user's own.
-func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
-	public := s.cluster.Spec.TLS.Public
-	if public == nil {
-		return nil
-	}
-	const field = "spec.tls.public.secretRef"
-	s.lookAgain(pollSecrets)
-	secret, err := r.userSecret(ctx, s, field, public.SecretRef.Name)
-	if err != nil || secret == nil {
-		return err
-	}
-	var hostnames []string
-	for _, set := range s.sets {
-		hostnames = append(hostnames, set.Exposure.Hostnames...)
-	}
-	slices.Sort(hostnames)
-	pair, wrong := pki.CheckPublic(secret.Data, slices.Compact(hostnames), s.now)
-	if wrong != nil && s.tls == nil {
-		s.tls = secretProblem(wrong.Reason, field, public.SecretRef.Name, wrong)
-	}
-	if pair != nil {
-		c := certificateStatus(v1alpha1.PlanePublic, "", pair)
-		s.public = &c
-		s.publicStored = changedAt(secret)
-	}
-	return nil
-}

@@ -43,10 +43,11 @@ func (r *Reconciler) applyShared(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// applySets applies the root and the regions. What the API server refuses of one
-// keeps nothing of the others back, their certificates least of all.
+// applySets applies the root and the regions, and the Certificate of what users
+// reach. What the API server refuses of one keeps nothing of the others back,
+// their certificates least of all.
 func (r *Reconciler) applySets(ctx context.Context, s *scope) error {
-	var errs []error
+	errs := []error{r.applyCertificate(ctx, s)}
 	for _, set := range s.sets {
 		for _, object := range resources.SetObjects(s.input, set) {
 			errs = append(errs, r.applyOne(ctx, s, set, object))

@@ -5,7 +5,8 @@ package relaycluster
 // one is missing and when one is never used.
 //
 // Secrets are listed and watched by label; those that a RelayCluster names are
-// read one by one, in its own namespace.
+// read one by one, in its own namespace. Certificates are read by name alone, so
+// that nothing waits for cert-manager where there is none.
 
 // +kubebuilder:rbac:groups=moqrelay.io,resources=relayclusters,verbs=list;watch
 // +kubebuilder:rbac:groups=moqrelay.io,resources=relayclusters/status,verbs=patch
@@ -18,4 +19,5 @@ package relaycluster
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

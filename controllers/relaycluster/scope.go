@@ -39,6 +39,8 @@ type scope struct {
 	tls          *problem
 	public       *v1alpha1.CertificateStatus
 	publicStored time.Time
+	// issuance is how far that is, if cert-manager is asked for it.
+	issuance issuance
 	// rotation is what the replacement of the authority waits for, "" if none is
 	// under way.
 	rotation string

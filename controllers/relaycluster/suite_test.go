@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
 	"github.com/moqrelay/moqrelay/controllers/relaycluster"
 )
@@ -103,6 +104,7 @@ func (m *manager) run(t *testing.T) error {
 	mgr, err := relaycluster.NewManager(config, relaycluster.Options{
 		MetricsBind: m.metrics, HealthBind: "0", LeaderElect: true,
 		Namespace: operatorNamespace, RelayImage: relayImage, Relays: plane.Relays,
+		AllowedIssuerKinds: []string{v1alpha1.IssuerNamespaced},
 	})
 	if err != nil {
 		return err

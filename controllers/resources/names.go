@@ -43,6 +43,23 @@ func AuthorityName(cluster string) string { return cluster + "-ca" }
 // TrustName returns the name of the ConfigMap with the authorities to trust.
 func TrustName(cluster string) string { return cluster + "-trust" }
 
+// PublicName returns the name of the Certificate that cert-manager is asked
+// for.
+func PublicName(cluster string) string { return cluster + "-public" }
+
+// PublicSecretName returns the name of the Secret with the certificate that users
+// get: the user's own or the one that cert-manager fills; empty if there is none.
+func PublicSecretName(c *v1alpha1.RelayCluster) string {
+	switch public := c.Spec.TLS.Public; {
+	case public == nil:
+		return ""
+	case public.SecretRef != nil:
+		return public.SecretRef.Name
+	default:
+		return PublicName(c.Name) + "-tls"
+	}
+}
+
 // PolicyName returns the name of the cluster's NetworkPolicy.
 func PolicyName(cluster string) string { return cluster + "-relays" }
 

@@ -60,13 +60,17 @@ func (in Input) pods(s Set) int {
 // it is to be applied: what pods need stands before the pods.
 func Objects(in Input) []runtime.ApplyConfiguration {
 	objects := ClusterObjects(in)
+	if certificate := Certificate(in.Cluster); certificate != nil {
+		objects = append(objects, certificate)
+	}
 	for _, s := range Sets(in.Cluster) {
 		objects = append(objects, SetObjects(in, s)...)
 	}
 	return objects
 }
 
-// ClusterObjects returns what all sets of a cluster share.
+// ClusterObjects returns what all sets of a cluster share, but for the
+// Certificate: its kind is not known everywhere.
 func ClusterObjects(in Input) []runtime.ApplyConfiguration {
 	var objects []runtime.ApplyConfiguration
 	if in.Authority != nil {

@@ -164,8 +164,8 @@ func certificateVolume(s Set) *corev1ac.VolumeApplyConfiguration {
 				WithItems(file(corev1.TLSCertKey, FileCert), file(corev1.TLSPrivateKeyKey, FileKey))),
 			corev1ac.VolumeProjection().WithConfigMap(corev1ac.ConfigMapProjection().WithName(TrustName(s.Cluster.Name)).
 				WithItems(file(FileTrust, FileTrust))))
-	if public := s.Cluster.Spec.TLS.Public; public != nil {
-		volume.WithSources(corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(public.SecretRef.Name).
+	if public := PublicSecretName(s.Cluster); public != "" {
+		volume.WithSources(corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(public).
 			WithItems(file(corev1.TLSCertKey, FilePublicCert), file(corev1.TLSPrivateKeyKey, FilePublicKey))))
 	}
 	return corev1ac.Volume().WithName(volumeTLS).WithProjected(volume)
