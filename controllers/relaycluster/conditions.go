@@ -141,7 +141,7 @@ func (s *scope) progressing() verdict {
 		}
 	}
 	if plan.Held {
-		return yes(v1alpha1.ReasonRollingOut, "pods are to be replaced, and wait: "+s.divided)
+		return yes(v1alpha1.ReasonRollingOut, "pods are to be replaced, and wait: "+s.held)
 	}
 	if plan.Rolling {
 		return yes(v1alpha1.ReasonRollingOut, "pods are replaced one by one")

@@ -45,7 +45,7 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 		}
 	}
 	s.keepCertificates(state)
-	s.rotation, s.divided = pki.Waits(state, wanted), state.Divided()
+	s.rotation, s.held = pki.Waits(state, wanted), state.Divided()
 	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
 		s.lookAgain(next.Sub(s.now))
 	}

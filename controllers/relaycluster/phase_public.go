@@ -1,6 +1,7 @@
 package relaycluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -63,8 +64,12 @@ func (r *Reconciler) checkPublic(ctx context.Context, s *scope) error {
 func (r *Reconciler) checkUserSecret(ctx context.Context, s *scope, name string) error {
 	s.lookAgain(pollSecrets)
 	secret, err := r.userSecret(ctx, s, fieldSecretRef, name)
-	if err != nil || secret == nil {
+	if err != nil {
 		return err
+	}
+	if secret == nil {
+		s.holdFor(name)
+		return nil
 	}
 	if wrong := s.usePublic(secret); wrong != nil && s.tls == nil {
 		s.tls = secretProblem(wrong.Reason, fieldSecretRef, name, wrong)
@@ -84,6 +89,7 @@ func (r *Reconciler) checkIssuedSecret(ctx context.Context, s *scope, name strin
 	certificate := resources.PublicName(s.cluster.Name)
 	switch _, asked := s.certificate(); {
 	case secret.UID == "":
+		s.holdFor(name)
 		s.issuance.wrong = &problem{Reason: v1alpha1.ReasonIssuing, Message: fmt.Sprintf("%s: Certificate %q has no Secret yet", fieldIssuerRef, certificate)}
 		return nil
 	case !asked && secret.Annotations[annotationCertificate] != certificate:
@@ -94,6 +100,11 @@ func (r *Reconciler) checkIssuedSecret(ctx context.Context, s *scope, name strin
 		s.issuance.wrong = secretProblem(wrong.Reason, fieldIssuerRef, name, fmt.Errorf("%w (see kubectl describe certificate %s)", wrong, certificate))
 	}
 	return nil
+}
+
+// holdFor keeps pods from being replaced by ones that could not start.
+func (s *scope) holdFor(secret string) {
+	s.held = cmp.Or(s.held, fmt.Sprintf("Secret %q, which new pods mount, is not there", secret))
 }
 
 // usePublic takes the certificate in a Secret for that of the users, and says

@@ -29,10 +29,11 @@ func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 	return nil
 }
 
-// nextStep plans the rollout from what is there now. While nodes are of two minds
-// about whom to trust no pod is replaced: the new one would be a stranger to some.
+// nextStep plans the rollout from what is there now. No pod is replaced while nodes
+// are of two minds about whom to trust, as the new one would be a stranger to some,
+// nor while a Secret is missing that the new one mounts.
 func (s *scope) nextStep() rollout.Plan {
-	if s.divided != "" {
+	if s.held != "" {
 		return rollout.Pause(s.rolloutSets())
 	}
 	canary := ""

@@ -319,6 +319,34 @@ func TestRolloutWaitsForTrust(t *testing.T) {
 	})
 }
 
+// A pod that mounts a Secret which is not there cannot start: none is replaced by
+// one, and the region goes on with those that it has.
+func TestRolloutWaitsForPublicSecret(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	made := w.recordPods("registry.test/moq-relay:v2")
+	w.apply("image: registry.test/moq-relay:v2\ntls: {public: {secretRef: {name: web}}}\n" + sample)
+	w.until("the status says what it waits for", func(c *v1alpha1.RelayCluster) error {
+		got := condition(c, v1alpha1.ConditionProgressing)
+		if got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, `Secret "web", which new pods mount, is not there`) {
+			return fmt.Errorf("%s %s", got.Status, got.Message)
+		}
+		return nil
+	})
+	if pods := made(); len(pods) > 0 {
+		t.Errorf("%v were replaced", pods)
+	}
+	w.userSecret("web", w.pair("live-eu-tls").Data()) // whatever it is good for
+	w.until("all pods are replaced", func(*v1alpha1.RelayCluster) error {
+		if n := len(made()); n < 5 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+}
+
 // deleteSecret deletes a Secret, if it is there.
 func (w world) deleteSecret(name string) {
 	w.t.Helper()

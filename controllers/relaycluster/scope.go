@@ -44,8 +44,8 @@ type scope struct {
 	// rotation is what the replacement of the authority waits for, "" if none is
 	// under way.
 	rotation string
-	// divided is which node is a stranger to which, "" if none is known to be.
-	divided string
+	// held is why no pod may be replaced now, "" if pods may.
+	held string
 
 	// How the pass ended; both are nil if it did all it had to.
 
