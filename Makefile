@@ -76,6 +76,7 @@ monitoring: ## dashboard and alerts against what a real run exports (a module of
 .PHONY: lint
 lint: ## linters and the formatting they want, pinned in hack/tools
 	@"$$(hack/tools/build.sh golangci-lint)/golangci-lint" run $(PKG)
+	@cd hack/e2e && "$$(../tools/build.sh golangci-lint)/golangci-lint" run ./...
 
 .PHONY: fmt
 fmt: ## format as `make lint` wants it

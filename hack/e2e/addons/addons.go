@@ -36,8 +36,10 @@ const (
 	// Sandbox is the image that holds the namespaces of every pod.
 	Sandbox = registry + "pause:" + tag
 
-	// Probe, with the tag rig, is the image of a pod that looks what it can reach.
-	Probe = registry + "probe"
+	// Probe is the image of a pod that looks what it can reach.
+	Probe = registry + "probe:" + tag
+
+	probe = registry + "probe"
 )
 
 //go:embed manifests
@@ -52,7 +54,7 @@ func Images() []image.Image {
 		image.New(module+"pause", registry+"pause", "Holds the namespaces of a pod.", r),
 		image.New(module+"coredns", registry+"coredns", "CoreDNS with the plugins that a test cluster needs.", r),
 		image.New(module+"custommetrics", registry+"custommetrics", "Metrics of pods for the autoscaler.", r),
-		image.New(module+"probe", Probe, "Says whether addresses answer.", r),
+		image.New(module+"probe", probe, "Says whether addresses answer.", r),
 		image.New("sigs.k8s.io/metrics-server/cmd/metrics-server", registry+"metrics-server", "The metrics-server of Kubernetes.", r),
 	}
 }

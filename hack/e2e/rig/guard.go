@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -71,7 +70,7 @@ func RunGuard(p *Plan, in io.Reader) error {
 	}
 	// The command may have been killed in the middle of starting a node.
 	if err := Down(p); err != nil {
-		return fmt.Errorf("remove cluster %s: %w; try `e2e down --id %[1]s`, its files are in %s", p.ID, err, filepath.Clean(p.State))
+		return fmt.Errorf("remove cluster %s, whose files are in %s: %w; try `e2e down --id %s`", p.ID, p.State, err, p.ID)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func TestLifecycle(t *testing.T) {
 	run("go", "build", "-o", e2e, "..")
 	flags := []string{"--id", "cycle", "--nodes", "1", "--bin", bin, "--state", state, "--source", "../../.."}
 	before := traces(t)
-	t.Cleanup(func() { _ = exec.Command(e2e, append([]string{"down"}, flags...)...).Run() }) //nolint:noctx // the test's has ended
+	t.Cleanup(func() { _ = exec.Command(e2e, append([]string{"down"}, flags...)...).Run() })
 	run(e2e, append([]string{"up"}, flags...)...)
 	run(e2e, append([]string{"down"}, flags...)...)
 	if diff := cmp.Diff(before, traces(t)); diff != "" {

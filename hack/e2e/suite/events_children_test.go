@@ -119,13 +119,16 @@ func (s *story) isBack(ctx context.Context, old *unstructured.Unstructured) erro
 }
 
 // declared returns what the operator says about an object, without what
-// Kubernetes gives each new one.
+// Kubernetes gives each new one and what others have said.
 func declared(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
 	for _, given := range [][]string{{"clusterIP"}, {"clusterIPs"}, {"healthCheckNodePort"}} {
 		unstructured.RemoveNestedField(u.Object, append([]string{"spec"}, given...)...)
 	}
-	said := map[string]any{"labels": u.GetLabels(), "spec": u.Object["spec"]}
+	labels := u.GetLabels()
+	delete(labels, foreign) // what others said goes with the object
+	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt")
+	said := map[string]any{"labels": labels, "spec": u.Object["spec"]}
 	if data, ok := u.Object["data"].(map[string]any); ok { // what is in it may be new
 		keys := map[string]bool{}
 		for key := range data {
@@ -136,10 +139,12 @@ func declared(u *unstructured.Unstructured) map[string]any {
 	return said
 }
 
+// foreign is a label and an annotation of somebody else.
+const foreign = "example.com/owner"
+
 // editChildren changes children by hand: what the operator declares comes back,
 // and what others own is left alone.
 func (s *story) editChildren(t *testing.T) {
-	const foreign = "example.com/owner"
 	before := s.uids(t)
 	edits := []struct {
 		kind  schema.GroupVersionKind

@@ -111,7 +111,7 @@ func (s *story) look(t *testing.T, in string, addresses map[string]string) map[s
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{{
-				Name: "probe", Image: addons.Probe + ":rig",
+				Name: "probe", Image: addons.Probe,
 				SecurityContext: &corev1.SecurityContext{
 					AllowPrivilegeEscalation: new(false),
 					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

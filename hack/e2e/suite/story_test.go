@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/moqrelay/moqrelay/hack/e2e/provider"
 )
 
@@ -37,6 +39,25 @@ func TestStory(t *testing.T) {
 	s.begin(t)
 	for _, e := range s.events() {
 		s.happens(t, e)
+	}
+	s.worksOffline(t)
+}
+
+// worksOffline fails if a node has asked a registry for something (U19). Those of
+// the rig have no way to one.
+func (s *story) worksOffline(t *testing.T) {
+	t.Helper()
+	if s.Provider != provider.Local {
+		return
+	}
+	var events corev1.EventList
+	if err := s.List(t.Context(), &events); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events.Items {
+		if e.Reason == "Pulling" {
+			t.Errorf("U19: %s/%s: %s", e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -14,9 +15,10 @@ import (
 const patience = 2 * time.Second
 
 func main() {
+	dialer := net.Dialer{Timeout: patience}
 	for _, address := range os.Args[1:] {
 		state := "closed"
-		if conn, err := net.DialTimeout("tcp", address, patience); err == nil {
+		if conn, err := dialer.DialContext(context.Background(), "tcp", address); err == nil {
 			state = "open"
 			_ = conn.Close() // nothing was sent
 		}
