@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -181,9 +183,16 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 		}
 		switch ev.Type {
 		case origin.Active:
-			l.announce(s, ev.Announcement)
+			if l.announce(s, ev.Announcement) {
+				l.cluster.supersede(l, route{ev.Announcement.Path, ev.Announcement.Kind})
+			}
 		case origin.Ended:
-			if s.hasLeft() || !s.alive() {
+			switch {
+			case s.hasLeft():
+				if !l.cluster.isElsewhere(l, ev.Announcement.Path) {
+					continue
+				}
+			case !s.alive():
 				return
 			}
 			l.unannounce(s, route{ev.Announcement.Path, ev.Announcement.Kind})
@@ -197,7 +206,8 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 const closing = 5 * time.Millisecond
 
 // hasLeft reports whether the peer has said that it leaves. It withdraws nothing
-// after that: what ends then ends with the session.
+// after that: what ends then ends with the session. What has gone to another node
+// is over here, and what has not is left to the linger.
 func (s *carrier) hasLeft() bool {
 	select {
 	case <-s.session.GoingAway():
@@ -218,24 +228,55 @@ func (s *carrier) alive() bool {
 	}
 }
 
-func (l *link) announce(s *carrier, a origin.Announcement) {
+// announce reports whether the route is there now.
+func (l *link) announce(s *carrier, a origin.Announcement) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := route{a.Path, a.Kind}
 	if l.current != s {
-		return
+		return false
 	}
 	delete(l.unconfirmed, r)
 	if _, ok := l.routes[r]; ok {
-		return
+		return true
 	}
 	a.Class, a.Source, a.Node = origin.Peer, l, l.name
 	reg, err := l.cluster.Table.Announce(a)
 	if err != nil {
 		l.cluster.Log.Warn("announcement of a peer refused", "node", l.name, "broadcast", a.Path, "error", err)
-		return
+		return false
 	}
 	l.routes[r] = reg
+	return true
+}
+
+// supersede withdraws the route from links that are lost or have not told it
+// again: it is known to be elsewhere.
+func (c *Cluster) supersede(by *link, r route) {
+	c.mu.Lock()
+	links := slices.Collect(maps.Values(c.links))
+	c.mu.Unlock()
+	for _, l := range links {
+		if l != by {
+			l.yield(r)
+		}
+	}
+}
+
+// yield withdraws a route that is unconfirmed.
+func (l *link) yield(r route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.unconfirmed[r]; ok {
+		l.withdrawLocked(r)
+	}
+}
+
+// isElsewhere reports whether there is a route to a path that is not by way of
+// the link.
+func (c *Cluster) isElsewhere(l *link, path moq.Path) bool {
+	_, ok := c.Table.Route(path, func(a origin.Announcement) bool { return a.Node != l.name })
+	return ok
 }
 
 func (l *link) unannounce(s *carrier, r route) {
