@@ -137,6 +137,9 @@ func TestLargest(t *testing.T) {
 	if _, ok := track.Largest(); ok {
 		t.Error("a group without a byte counts")
 	}
+	if n, ok := track.Newest(); !ok || n != 5 {
+		t.Errorf("the newest group is %d, %v, want 5 as soon as it has begun", n, ok)
+	}
 	steps := []struct {
 		do   func()
 		want Location
@@ -153,6 +156,9 @@ func TestLargest(t *testing.T) {
 		if got, _ := track.Largest(); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
+	}
+	if n, _ := track.Newest(); n != 9 {
+		t.Errorf("the newest group is %d, want 9, which the publisher has told of", n)
 	}
 }
 

@@ -121,6 +121,18 @@ func (t *Track) Group(seq uint64) (*GroupReader, bool) {
 	return g.newReaderLocked(nil), true
 }
 
+// Newest returns the number of the highest group that is known of, and whether one
+// is: its frames may be yet to come.
+func (t *Track) Newest() (uint64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	newest, known := t.largest.Group, t.hasLargest
+	if n := len(t.cache); n > 0 {
+		newest, known = max(newest, t.cache[n-1].seq), true
+	}
+	return newest, known
+}
+
 // SetInfo replaces what is known of the track.
 func (t *Track) SetInfo(info Info) {
 	t.mu.Lock()

@@ -213,8 +213,8 @@ func (d *downstream) answer(ctx context.Context, ask wire.Subscribe) error {
 	if err := track.Err(); err != nil && !errors.Is(err, moq.ErrEnded) {
 		return err
 	}
-	largest, _ := track.Largest()
-	info := wire.Info{Priority: ask.Priority, Order: ask.Order, Expires: ask.Expires, Latest: largest.Group}
+	newest, _ := track.Newest()
+	info := wire.Info{Priority: ask.Priority, Order: ask.Order, Expires: ask.Expires, Latest: newest}
 	if _, err := d.stream.Write(info.Append(nil)); err != nil {
 		return err
 	}
