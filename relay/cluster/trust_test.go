@@ -59,6 +59,7 @@ func TestS25AuthorityChange(t *testing.T) {
 		s.within(3*time.Second, "a and b have met again", func() bool {
 			return s.isMeshed() && s.since()["a to b:4443"].After(at["a to b:4443"]) && s.since()["b to a:4443"].After(at["b to a:4443"])
 		})
+		time.Sleep(time.Second) // both have dialled: until one of the two links is left
 		began := time.Now()
 		s.Trust(next)
 		time.Sleep(reload)

@@ -281,6 +281,7 @@ func (v *viewing) read(g *moq.GroupReader) {
 // lost returns the groups that did not come whole, between the first and the
 // last, and the longest time between two frames so far, which it forgets.
 func (v *viewing) lost() (groups []uint64, longest time.Duration) {
+	synctest.Wait() // for what comes at this very moment
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var numbers []uint64
