@@ -55,7 +55,7 @@ failSwapOn: false
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 64Mi, nodefs.available: "1%%", imagefs.available: "1%%"}
 nodeStatusUpdateFrequency: 5s
-syncFrequency: 10s
+syncFrequency: 3s
 `, p.cgroup(n), p.dir(n, "resolv.conf"), p.pki("ca.crt"),
 		p.pki("kubelet-serving-"+n.Name+".crt"), p.pki("kubelet-serving-"+n.Name+".key"), p.dir(n, "volume-plugins"))
 }

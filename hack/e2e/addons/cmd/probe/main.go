@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -15,13 +16,19 @@ import (
 const patience = 2 * time.Second
 
 func main() {
-	dialer := net.Dialer{Timeout: patience}
+	var all sync.WaitGroup
 	for _, address := range os.Args[1:] {
-		state := "closed"
-		if conn, err := dialer.DialContext(context.Background(), "tcp", address); err == nil {
-			state = "open"
-			_ = conn.Close() // nothing was sent
-		}
-		fmt.Println(address, state)
+		all.Go(func() { fmt.Println(address, state(address)) })
 	}
+	all.Wait()
+}
+
+func state(address string) string {
+	dialer := net.Dialer{Timeout: patience}
+	conn, err := dialer.DialContext(context.Background(), "tcp", address)
+	if err != nil {
+		return "closed"
+	}
+	_ = conn.Close() // nothing was sent
+	return "open"
 }
