@@ -117,7 +117,9 @@ func (s *Server) Run(ctx, hard context.Context) error {
 		case <-live.Done():
 			return nil
 		}
-		s.stopGracefully(live)
+		if hard.Err() == nil { // else live is about to end, and nobody is to be told
+			s.stopGracefully(live)
+		}
 		select {
 		case <-ctx.Done():
 		case <-live.Done():

@@ -32,6 +32,9 @@ type running struct {
 	*Server
 	public, private string // host:port
 	client          *http.Client
+	// cancel begins the graceful stop, kill cuts it short.
+	cancel, kill context.CancelFunc
+	ended        chan struct{}
 }
 
 func start(t *testing.T) *running {
@@ -63,17 +66,22 @@ func start(t *testing.T) *running {
 		Log:         slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- s.Run(ctx, context.Background()) }()
+	hard, kill := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := s.Run(ctx, hard); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
 	r := &running{
-		Server: s, public: public.Addr().String(), private: private.Addr().String(),
+		Server: s, cancel: cancel, kill: kill, ended: ended, public: public.Addr().String(), private: private.Addr().String(),
 		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
 	}
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
+		<-ended
+		kill()
 		r.client.CloseIdleConnections()
 		_ = endpoint.Close()
 		_ = udp.Close()
@@ -189,6 +197,19 @@ func TestDrainStays(t *testing.T) {
 	}
 	if status, _, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathReady, nil); status != http.StatusOK {
 		t.Errorf("ready: status %d, want 200: unready pods lose their UDP flows", status)
+	}
+}
+
+// TestKilledIsNotGraceful: who is to stop at once tells nobody before.
+func TestKilledIsNotGraceful(t *testing.T) {
+	for range 20 {
+		r := start(t)
+		r.kill()
+		r.cancel()
+		<-r.ended
+		if r.draining.Load() != nil {
+			t.Fatal("began to drain")
+		}
 	}
 }
 
