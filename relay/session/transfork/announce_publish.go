@@ -7,35 +7,36 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
 // serveAnnounce tells the peer what is announced below a prefix, for as long as
 // it wants to know.
-func (s *Session) serveAnnounce(stream transport.Stream, r *reader) {
+func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
 	interest, ok := request(s, stream, r, wire.ConsumeAnnounceInterest)
 	if !ok {
 		return
 	}
-	defer s.interests.Add(-1)
-	if s.interests.Add(1) > int64(s.config.Limits.Interests) {
+	if !s.AdmitInterest() {
 		refuse(stream, wire.CodeBounds)
 		return
 	}
+	defer s.DoneInterest()
 	prefix := pathOf(interest.Prefix)
-	s.log.Debug("announcements asked for", "prefix", prefix)
-	ctx, cancel := context.WithCancelCause(s.conn.Context())
+	s.Log.Debug("announcements asked for", "prefix", prefix)
+	ctx, cancel := context.WithCancelCause(s.Conn.Context())
 	defer cancel(nil)
-	if !s.spawn(func() { cancel(s.awaitLeave(r)) }) {
+	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) {
 		return
 	}
-	defer s.on(&s.leaving, func() { cancel(errDraining) })()
+	defer s.OnLeave(func() { cancel(base.ErrDraining) })()
 	err := s.tell(ctx, stream, prefix)
-	if errors.Is(err, io.EOF) && s.isClient && s.config.Class != origin.Peer {
+	if errors.Is(err, io.EOF) && s.IsClient && s.Config.Class != origin.Peer {
 		s.peerLeaves() // a relay that does not want to hear of us any more
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, errDraining) {
+	if errors.Is(err, io.EOF) || errors.Is(err, base.ErrDraining) {
 		_ = stream.Close() // the answer to a FIN, or all that there was
 		stream.CancelRead(uint32(wire.CodeCancel))
 		return
@@ -46,11 +47,11 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *reader) {
 // tell writes what is announced below prefix, and what changes, until ctx is
 // done or the peer does not read it any more.
 func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.Path) error {
-	if s.config.Out == nil {
+	if s.Config.Out == nil {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	watch := s.config.Out.Watch(prefix, s.mayTell)
+	watch := s.Config.Out.Watch(prefix, s.mayTell)
 	defer watch.Close()
 	var buf []byte
 	for ctx.Err() == nil {
@@ -79,19 +80,5 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 // mayTell says which announcements the peer is told. The unit of MoqTransfork is
 // the track; its own are not echoed to a session.
 func (s *Session) mayTell(a origin.Announcement) bool {
-	return a.Kind == origin.Track && a.Source != origin.Source(s) && hasWireForm(a.Path) && s.config.Visible(a)
-}
-
-// awaitLeave reads a stream on which nothing more is expected and returns how
-// the peer ended it: [io.EOF] for a FIN.
-func (s *Session) awaitLeave(r *reader) error {
-	var waste [smallBuffer]byte
-	for {
-		if _, err := r.Read(waste[:]); err != nil {
-			return err
-		}
-		if !s.admitControl() {
-			return errClosed
-		}
-	}
+	return a.Kind == origin.Track && a.Source != origin.Source(s) && hasWireForm(a.Path) && s.Config.Visible(a)
 }

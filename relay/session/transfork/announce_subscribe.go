@@ -8,6 +8,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -16,29 +17,29 @@ import (
 // Config.In, until the peer ends the stream. It is not asked again then: who
 // ends it has no more to tell, and is going away unless we have told it to.
 func (s *Session) askAnnouncements() {
-	stream, err := s.conn.OpenStream(s.conn.Context())
+	stream, err := s.Conn.OpenStream(s.Conn.Context())
 	if err != nil {
 		return
 	}
-	stream.SetPriority(controlUrgency, false)
-	interest := wire.AnnounceInterest{Prefix: s.config.Interest.Parts()}
+	stream.SetPriority(base.ControlUrgency, false)
+	interest := wire.AnnounceInterest{Prefix: s.Config.Interest.Parts()}
 	if _, err := stream.Write(interest.Append(wire.StreamAnnounce.Append(nil))); err != nil {
 		return
 	}
 	if !s.isPeer() {
-		defer s.on(&s.leaving, func() { _ = stream.Close() })() // if that fails, the peer has left
+		defer s.OnLeave(func() { _ = stream.Close() })() // if that fails, the peer has left
 	}
 	a := announced{session: s, routes: make(map[moq.Path]*origin.Registration)}
 	defer a.withdrawAll()
-	err = a.read(newReader(stream))
+	err = a.read(base.NewReader(stream))
 	switch {
-	case errors.Is(err, io.EOF) && s.hasBegun(&s.leaving):
-		<-s.conn.Context().Done() // what it has announced is ours until then
+	case errors.Is(err, io.EOF) && s.IsLeaving():
+		<-s.Conn.Context().Done() // what it has announced is ours until then
 	case errors.Is(err, io.EOF):
 		s.peerLeaves()
 		_ = stream.Close() // a FIN for a FIN
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
-		s.log.Debug("announcements ended", "error", err)
+		s.Log.Debug("announcements ended", "error", err)
 		refuse(stream, wire.CodeDecode)
 	default:
 		s.closeSending(stream, err)
@@ -59,21 +60,21 @@ type announced struct {
 }
 
 // read takes announcements until the stream ends.
-func (a *announced) read(r *reader) error {
+func (a *announced) read(r *base.Reader) error {
 	s := a.session
 	for {
-		message, err := next(r, wire.ConsumeAnnounce)
+		message, err := base.Next(r, wire.ConsumeAnnounce)
 		if err != nil {
 			return err
 		}
-		if !s.admitControl() {
-			return errClosed
+		if !s.AdmitControl() {
+			return base.ErrClosed
 		}
-		path := s.config.Interest.Append(message.Suffix...)
+		path := s.Config.Interest.Append(message.Suffix...)
 		switch message.Status {
 		case wire.Active:
 			if err := a.announce(path); err != nil {
-				s.fail(err)
+				s.Fail(err)
 				return err
 			}
 		case wire.Ended:
@@ -90,25 +91,25 @@ func (a *announced) announce(path moq.Path) error {
 	if _, ok := a.routes[path]; ok {
 		return nil
 	}
-	if len(a.routes) >= s.config.Limits.Paths {
-		return overLimit(fmt.Sprintf("more than %d paths are announced", s.config.Limits.Paths))
+	if len(a.routes) >= s.Config.Limits.Paths {
+		return base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
 	}
-	if err := s.config.Accept(path); err != nil {
-		s.log.Debug("announcement refused", "track", path, "error", err)
+	if err := s.Config.Accept(path); err != nil {
+		s.Log.Debug("announcement refused", "track", path, "error", err)
 		return nil
 	}
-	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.config.Class, Source: s}
-	if s.config.Class == origin.Peer {
+	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.Config.Class, Source: s}
+	if s.Config.Class == origin.Peer {
 		announcement.Node = s.mark
 	}
-	registration, err := s.config.In.Announce(announcement)
+	registration, err := s.Config.In.Announce(announcement)
 	if err != nil {
-		s.log.Debug("announcement refused", "track", path, "error", err)
+		s.Log.Debug("announcement refused", "track", path, "error", err)
 		return nil
 	}
 	a.routes[path] = registration
-	s.published.Add(1)
-	s.config.Metrics.Announced(metrics.Announced)
+	s.Published.Add(1)
+	s.Config.Metrics.Announced(metrics.Announced)
 	return nil
 }
 
@@ -126,15 +127,15 @@ func (a *announced) unannounce(path moq.Path) {
 func (a *announced) withdraw(path moq.Path, registration *origin.Registration) {
 	delete(a.routes, path)
 	registration.Withdraw()
-	a.session.published.Add(-1)
-	a.session.config.Metrics.Announced(metrics.Unannounced)
+	a.session.Published.Add(-1)
+	a.session.Config.Metrics.Announced(metrics.Unannounced)
 }
 
 // withdrawAll withdraws what was announced on a stream that has ended. Of a peer
 // that goes away what is subscribed already goes on for as long as the peer
 // serves it, so that subscribers can find another way before.
 func (a *announced) withdrawAll() {
-	ending := a.session.isEnding()
+	ending := a.session.IsEnding()
 	for path, registration := range a.routes {
 		if ending {
 			a.withdraw(path, registration)

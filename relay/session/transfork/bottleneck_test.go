@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/testutils/simnet"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -67,14 +68,14 @@ func TestHalfTheBandwidth(t *testing.T) {
 					return
 				}
 				readers.Go(func() {
-					r := newReader(str)
-					if _, err := next(r, wire.ConsumeUniStreamType); err != nil {
+					r := base.NewReader(str)
+					if _, err := base.Next(r, wire.ConsumeUniStreamType); err != nil {
 						return
 					}
-					g, err := next(r, wire.ConsumeGroup)
+					g, err := base.Next(r, wire.ConsumeGroup)
 					for err == nil {
 						var h wire.FrameHeader
-						if h, err = next(r, wire.ConsumeFrameHeader); err != nil {
+						if h, err = base.Next(r, wire.ConsumeFrameHeader); err != nil {
 							return
 						}
 						frame := make([]byte, h.Size)

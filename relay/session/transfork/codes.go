@@ -7,9 +7,36 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
+
+// codes are the codes of MoqTransfork, as far as [base.Base] needs them.
+type codes struct{}
+
+// Stream is the code that ends a stream.
+func (codes) Stream(err error) uint32 { return uint32(codeOf(err)) }
+
+// SessionEnd tells whether a peer that closes with a code had no complaint.
+func (codes) SessionEnd(code uint32) bool { return wire.Code(code) == wire.CodeCancel }
+
+// Session is the code that closes a session.
+func (codes) Session(err error) uint32 {
+	e, ok := errors.AsType[*base.Violation](err)
+	switch {
+	case err == nil:
+		return uint32(wire.CodeCancel)
+	case !ok:
+		return uint32(codeOf(err))
+	case e.Fault == base.Limit:
+		return uint32(wire.CodeBounds)
+	case e.Fault == base.Version:
+		return uint32(wire.CodeVersion)
+	default:
+		return uint32(wire.CodeDecode)
+	}
+}
 
 // codeOf returns the code that tells a peer of err.
 func codeOf(err error) wire.Code {
@@ -96,8 +123,8 @@ func (s *Session) endOfStream(err error) error {
 // side is going away. Of a relay, which others publish to, it says nothing.
 func (s *Session) endOfConn(err error) error {
 	e, ok := errors.AsType[*transport.CloseError](err)
-	isPublisher := !s.isClient && !s.isPeer()
-	if ok && isPublisher && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.isEnding() {
+	isPublisher := !s.IsClient && !s.isPeer()
+	if ok && isPublisher && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.IsEnding() {
 		return moq.ErrEnded
 	}
 	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}

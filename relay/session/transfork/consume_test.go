@@ -9,6 +9,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -158,7 +159,7 @@ func TestUnansweredUpstream(t *testing.T) {
 		start := time.Now()
 		sub.want(infoHex)
 		sub.wantReset(wire.CodeTransport)
-		if took := time.Since(start); took > answerTimeout+lastGroupsWait {
+		if took := time.Since(start); took > answerTimeout+base.LastGroupsWait {
 			t.Errorf("given up after %v", took)
 		}
 		up.wantReset(wire.CodeCancel)

@@ -8,30 +8,31 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
 // serveFetch sends a group that is in the cache, from an offset on. What is not
 // there is not fetched from elsewhere.
-func (s *Session) serveFetch(stream transport.Stream, r *reader) {
+func (s *Session) serveFetch(stream transport.Stream, r *base.Reader) {
 	ask, ok := request(s, stream, r, wire.ConsumeFetch)
 	if !ok || !s.admitRequest(stream) {
 		return
 	}
-	defer s.doneRequest()
+	defer s.DoneRequest()
 	group, err := s.cached(ask)
 	if err != nil {
-		s.config.Metrics.CacheRequested(metrics.CacheMiss)
+		s.Config.Metrics.CacheRequested(metrics.CacheMiss)
 		refuse(stream, codeOf(err))
 		return
 	}
-	s.config.Metrics.CacheRequested(metrics.CacheHit)
+	s.Config.Metrics.CacheRequested(metrics.CacheHit)
 	defer group.Close()
 	stopped := make(chan struct{})
 	defer func() { <-stopped }()
 	defer stream.CancelRead(uint32(wire.CodeCancel))
-	if !s.spawn(func() { defer close(stopped); s.awaitStop(stream, r, group) }) {
+	if !s.Spawn(func() { defer close(stopped); s.awaitStop(stream, r, group) }) {
 		close(stopped)
 		return
 	}
@@ -57,8 +58,8 @@ func (s *Session) cached(ask wire.Fetch) (*moq.GroupReader, error) {
 
 // awaitStop gives up the group when the asker resets its side of the stream. Its
 // FIN only says that it has asked.
-func (s *Session) awaitStop(stream transport.Stream, r *reader, group *moq.GroupReader) {
-	if err := s.awaitLeave(r); err != nil && !errors.Is(err, io.EOF) {
+func (s *Session) awaitStop(stream transport.Stream, r *base.Reader, group *moq.GroupReader) {
+	if err := s.AwaitLeave(r); err != nil && !errors.Is(err, io.EOF) {
 		if e, ok := errors.AsType[*transport.StreamError](err); ok && !e.Remote {
 			return // serveFetch is done
 		}
@@ -72,7 +73,7 @@ func (s *Session) awaitStop(stream transport.Stream, r *reader, group *moq.Group
 func (s *Session) sendFrom(stream transport.Stream, group *moq.GroupReader, offset uint64) error {
 	skip := offset
 	for {
-		chunk, err := group.Next(s.conn.Context())
+		chunk, err := group.Next(s.Conn.Context())
 		if errors.Is(err, io.EOF) && skip > 0 {
 			return &moq.EndError{Reason: moq.Overloaded, Detail: "offset is behind the end of the group"}
 		}
@@ -91,18 +92,18 @@ func (s *Session) sendFrom(stream transport.Stream, group *moq.GroupReader, offs
 		if _, err := stream.Write(b); err != nil {
 			return err
 		}
-		s.traffic.EgressBytes.Add(float64(len(b)))
+		s.Traffic.EgressBytes.Add(float64(len(b)))
 	}
 }
 
 // serveInfo answers what is known of a track. Unless that is known already, the
 // publisher is asked by way of a subscription.
-func (s *Session) serveInfo(stream transport.Stream, r *reader) {
+func (s *Session) serveInfo(stream transport.Stream, r *base.Reader) {
 	ask, ok := request(s, stream, r, wire.ConsumeInfoRequest)
 	if !ok || !s.admitRequest(stream) {
 		return
 	}
-	defer s.doneRequest()
+	defer s.DoneRequest()
 	info, err := s.info(pathOf(ask.Path))
 	if err != nil {
 		refuse(stream, codeOf(err))
@@ -132,8 +133,8 @@ func (s *Session) info(path moq.Path) (wire.Info, error) {
 	select {
 	case <-track.Ready():
 	case <-timer.C:
-	case <-s.conn.Context().Done():
-		return wire.Info{}, context.Cause(s.conn.Context())
+	case <-s.Conn.Context().Done():
+		return wire.Info{}, context.Cause(s.Conn.Context())
 	}
 	if err := track.Err(); err != nil && !errors.Is(err, moq.ErrEnded) {
 		return wire.Info{}, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -13,13 +14,13 @@ import (
 // acceptGroups receives the peer's unidirectional streams until the connection
 // ends.
 func (s *Session) acceptGroups() {
-	ctx := s.conn.Context()
+	ctx := s.Conn.Context()
 	for {
-		stream, err := s.conn.AcceptUniStream(ctx)
+		stream, err := s.Conn.AcceptUniStream(ctx)
 		if err != nil {
 			return
 		}
-		if !s.spawn(func() { s.receiveGroup(stream) }) {
+		if !s.Spawn(func() { s.receiveGroup(stream) }) {
 			return
 		}
 	}
@@ -27,18 +28,18 @@ func (s *Session) acceptGroups() {
 
 // receiveGroup reads a group into the track of its subscription.
 func (s *Session) receiveGroup(stream transport.ReceiveStream) {
-	_ = stream.SetReadDeadline(time.Now().Add(requestTimeout)) // a stream that is gone fails below
-	r := newReader(stream)
-	typ, err := next(r, wire.ConsumeUniStreamType)
+	_ = stream.SetReadDeadline(time.Now().Add(base.RequestTimeout)) // a stream that is gone fails below
+	r := base.NewReader(stream)
+	typ, err := base.Next(r, wire.ConsumeUniStreamType)
 	if err == nil && typ != wire.StreamGroup {
-		if s.admitControl() {
+		if s.AdmitControl() {
 			stream.CancelRead(uint32(wire.CodeDecode))
 		}
 		return
 	}
 	var header wire.Group
 	if err == nil {
-		header, err = next(r, wire.ConsumeGroup)
+		header, err = base.Next(r, wire.ConsumeGroup)
 	}
 	if err != nil { // it died before it said anything, or did so too slowly
 		stream.CancelRead(uint32(wire.CodeDecode))
@@ -59,7 +60,7 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream) {
 		stream.CancelRead(uint32(codeOfGroup(err)))
 		return
 	}
-	s.traffic.IngressGroups.Inc()
+	s.Traffic.IngressGroups.Inc()
 	err = s.receiveFrames(r, group)
 	if err != nil {
 		stream.CancelRead(uint32(codeOfGroup(err)))
@@ -88,9 +89,9 @@ func (u *upstream) done(stream transport.ReceiveStream) {
 // receiveFrames reads frames until the stream ends. Only a FIN between two
 // frames makes the group complete; in all other cases it is aborted, and so are
 // its copies downstream.
-func (s *Session) receiveFrames(r *reader, group *moq.GroupWriter) error {
+func (s *Session) receiveFrames(r *base.Reader, group *moq.GroupWriter) error {
 	for {
-		header, err := next(r, wire.ConsumeFrameHeader)
+		header, err := base.Next(r, wire.ConsumeFrameHeader)
 		if errors.Is(err, io.EOF) {
 			return group.Finish()
 		}
@@ -106,17 +107,17 @@ func (s *Session) receiveFrames(r *reader, group *moq.GroupWriter) error {
 
 // receiveFrame reads the payload of one frame straight into the buffer that
 // subscribers share.
-func (s *Session) receiveFrame(r *reader, group *moq.GroupWriter, size uint64) error {
+func (s *Session) receiveFrame(r *base.Reader, group *moq.GroupWriter, size uint64) error {
 	frame, err := group.NewFrame(size)
 	if err != nil {
 		return err
 	}
 	n, err := frame.ReadFrom(r)
-	s.traffic.IngressBytes.Add(float64(n))
+	s.Traffic.IngressBytes.Add(float64(n))
 	if err != nil {
 		return err
 	}
-	s.traffic.IngressFrames.Inc()
+	s.Traffic.IngressFrames.Inc()
 	return nil
 }
 
@@ -149,5 +150,12 @@ func codeOfGroup(err error) wire.Code {
 		return wire.CodeCancel
 	default: // the track has ended
 		return wire.CodeNotFound
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
@@ -57,7 +58,7 @@ func TestB6RefusedGroup(t *testing.T) {
 			w.group(w.publish("clock"), 20, "a")
 			p := w.client()
 			p.openStream(subscribeHex).want("80 01 00 14")
-			for range 1 + len(retryDelays) {
+			for range 1 + len(base.RetryDelays) {
 				p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
 			}
 			p.wantNoUni(time.Second)
@@ -102,8 +103,8 @@ func TestB6HeldFIN(t *testing.T) {
 		s := p.acceptUni("00 00 14 01 61")
 		start := time.Now()
 		s.wantEOF()
-		if took := time.Since(start); took < watchWindow || took > watchWindow+2*rtt {
-			t.Errorf("the FIN came after %v, want about %v", took, watchWindow)
+		if took := time.Since(start); took < base.WatchWindow || took > base.WatchWindow+2*rtt {
+			t.Errorf("the FIN came after %v, want about %v", took, base.WatchWindow)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -22,26 +23,22 @@ const (
 	closeWait = 500 * time.Millisecond
 )
 
-// errHandshakeTimeout is why a session ends whose handshake took too long.
-// moq-relay 0.6.8 waits for ever.
-var errHandshakeTimeout = errors.New("session handshake timed out")
-
 // handshake exchanges SESSION_CLIENT and SESSION_SERVER, and returns the
 // Session stream.
-func (s *Session) handshake() (*reader, error) {
-	deadline := s.conn.Since().Add(s.config.HandshakeTimeout)
-	ctx, cancel := context.WithDeadlineCause(s.conn.Context(), deadline, errHandshakeTimeout)
+func (s *Session) handshake() (*base.Reader, error) {
+	deadline := s.Conn.Since().Add(s.Config.HandshakeTimeout)
+	ctx, cancel := context.WithDeadlineCause(s.Conn.Context(), deadline, base.ErrHandshakeTimeout)
 	defer cancel()
 	shake := s.handshakeServer
-	if s.isClient {
+	if s.IsClient {
 		shake = s.handshakeClient
 	}
 	r, err := shake(ctx, deadline)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, errHandshakeTimeout
+		return nil, base.ErrHandshakeTimeout
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &protocolError{wire.CodeDecode, "Session stream ended in the handshake"}
+		return nil, &base.Violation{Fault: base.Protocol, Text: "Session stream ended in the handshake"}
 	case err != nil:
 		return nil, err
 	}
@@ -50,29 +47,29 @@ func (s *Session) handshake() (*reader, error) {
 
 // handshakeServer answers the client, whose first bidirectional stream is the
 // Session stream.
-func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*reader, error) {
-	stream, err := s.conn.AcceptStream(ctx)
+func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*base.Reader, error) {
+	stream, err := s.Conn.AcceptStream(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := setDeadline(stream, deadline); err != nil {
 		return nil, err
 	}
-	r := newReader(stream)
-	typ, err := next(r, wire.ConsumeStreamType)
+	r := base.NewReader(stream)
+	typ, err := base.Next(r, wire.ConsumeStreamType)
 	if err != nil {
 		return nil, err
 	}
 	if typ != wire.StreamSession {
-		return nil, &protocolError{wire.CodeDecode, fmt.Sprintf("first stream has type %d, want Session", typ)}
+		return nil, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("first stream has type %d, want Session", typ)}
 	}
-	hello, err := next(r, wire.ConsumeSessionClient)
+	hello, err := base.Next(r, wire.ConsumeSessionClient)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains(hello.Versions, wire.Version02) {
 		refuse(stream, wire.CodeVersion)
-		return nil, &protocolError{wire.CodeVersion, fmt.Sprintf("no common version, this is %#x", uint64(wire.Version02))}
+		return nil, &base.Violation{Fault: base.Version, Text: fmt.Sprintf("no common version, this is %#x", uint64(wire.Version02))}
 	}
 	if err := s.takeMark(hello.Extensions); err != nil {
 		return nil, err
@@ -81,7 +78,7 @@ func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*rea
 	if s.marked { // others see exactly the bytes of moq-relay 0.6.8
 		answer.Extensions = s.extensions()
 	}
-	stream.SetPriority(controlUrgency, false)
+	stream.SetPriority(base.ControlUrgency, false)
 	if _, err := stream.Write(answer.Append(nil)); err != nil {
 		return nil, err
 	}
@@ -91,8 +88,8 @@ func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*rea
 // handshakeClient opens the Session stream. No other bidirectional stream may
 // be opened before the answer: over WebTransport the server may see them in
 // another order.
-func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*reader, error) {
-	stream, err := s.conn.OpenStream(ctx)
+func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*base.Reader, error) {
+	stream, err := s.Conn.OpenStream(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -100,17 +97,17 @@ func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*rea
 		return nil, err
 	}
 	hello := wire.SessionClient{Versions: []wire.Version{wire.Version02}, Extensions: s.extensions()}
-	stream.SetPriority(controlUrgency, false)
+	stream.SetPriority(base.ControlUrgency, false)
 	if _, err := stream.Write(hello.Append(wire.StreamSession.Append(nil))); err != nil {
 		return nil, err
 	}
-	r := newReader(stream)
-	answer, err := next(r, wire.ConsumeSessionServer)
+	r := base.NewReader(stream)
+	answer, err := base.Next(r, wire.ConsumeSessionServer)
 	if err != nil {
 		return nil, err
 	}
 	if answer.Version != wire.Version02 {
-		return nil, &protocolError{wire.CodeVersion, fmt.Sprintf("server chose version %#x, offered was %#x", uint64(answer.Version), uint64(wire.Version02))}
+		return nil, &base.Violation{Fault: base.Version, Text: fmt.Sprintf("server chose version %#x, offered was %#x", uint64(answer.Version), uint64(wire.Version02))}
 	}
 	if err := s.takeMark(answer.Extensions); err != nil {
 		return nil, err
@@ -125,10 +122,10 @@ func setDeadline(stream transport.Stream, t time.Time) error {
 }
 
 func (s *Session) extensions() wire.Extensions {
-	if s.config.Node == "" {
+	if s.Config.Node == "" {
 		return nil
 	}
-	return wire.Extensions{{ID: wire.ExtensionNode, Value: []byte(s.config.Node)}}
+	return wire.Extensions{{ID: wire.ExtensionNode, Value: []byte(s.Config.Node)}}
 }
 
 // takeMark learns from the peer's extensions whether it is one of ours.
@@ -138,7 +135,7 @@ func (s *Session) takeMark(x wire.Extensions) error {
 		return nil
 	}
 	if len(mark) > maxMark || !utf8.Valid(mark) {
-		return &protocolError{wire.CodeDecode, "node name in the handshake is no name"}
+		return &base.Violation{Fault: base.Protocol, Text: "node name in the handshake is no name"}
 	}
 	s.mark, s.marked = string(mark), true
 	return nil
@@ -146,18 +143,18 @@ func (s *Session) takeMark(x wire.Extensions) error {
 
 // isPeer tells whether the other end is a node of the cluster.
 func (s *Session) isPeer() bool {
-	return s.config.Class == origin.Peer && (s.marked || s.isClient)
+	return s.Config.Class == origin.Peer && (s.marked || s.IsClient)
 }
 
 // watchSessionStream reads the Session stream after the handshake. Its end is
 // the end of the session.
-func (s *Session) watchSessionStream(r *reader) {
+func (s *Session) watchSessionStream(r *base.Reader) {
 	for {
 		// SESSION_UPDATE, which moq-relay 0.6.8 takes for something else and dies of.
-		_, err := next(r, wire.ConsumeSessionUpdate)
+		_, err := base.Next(r, wire.ConsumeSessionUpdate)
 		switch {
 		case err == nil:
-			if !s.admitControl() {
+			if !s.AdmitControl() {
 				return
 			}
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -175,13 +172,13 @@ func (s *Session) watchSessionStream(r *reader) {
 // endsSoon reports whether the connection ends together with its streams. Over
 // WebTransport a close resets the streams first, and says why a moment later.
 func (s *Session) endsSoon() bool {
-	if s.conn.Kind() != transport.WebTransport {
+	if s.Conn.Kind() != transport.WebTransport {
 		return false
 	}
 	timer := time.NewTimer(closeWait)
 	defer timer.Stop()
 	select {
-	case <-s.conn.Context().Done():
+	case <-s.Conn.Context().Done():
 		return true
 	case <-timer.C:
 		return false
@@ -190,7 +187,7 @@ func (s *Session) endsSoon() bool {
 
 // endByPeer ends the session because the peer ended the Session stream.
 func (s *Session) endByPeer(code wire.Code, reason string) {
-	s.end(&transport.CloseError{Code: uint32(code), Reason: reason, Remote: true}, code, reason)
+	s.End(&transport.CloseError{Code: uint32(code), Reason: reason, Remote: true}, uint32(code), reason)
 }
 
 // refuse ends both directions of a stream.

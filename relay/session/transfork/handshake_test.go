@@ -157,7 +157,7 @@ func TestClientHandshake(t *testing.T) {
 		dialled(t, nil, func(_ *world, s *Session, server *peer) {
 			hello := server.accept(sessionClientHex)
 			server.wantNoStream(time.Second) // over WebTransport it could overtake
-			if s.isReady() {
+			if s.IsReady() {
 				t.Error("ready before the answer")
 			}
 			hello.write(sessionServerHex)
@@ -184,7 +184,7 @@ func TestB24ClientChecksVersion(t *testing.T) {
 		if e, ok := errors.AsType[*transport.CloseError](context.Cause(server.conn.Context())); !ok || e.Code != uint32(wire.CodeVersion) {
 			t.Errorf("ended with %v, want code 9", context.Cause(server.conn.Context()))
 		}
-		if s.isReady() {
+		if s.IsReady() {
 			t.Error("the session is ready")
 		}
 	})

@@ -84,17 +84,6 @@ func TestB11Priority(t *testing.T) {
 	})
 }
 
-func TestUrgency(t *testing.T) {
-	for _, tt := range []struct {
-		rank, behind int
-		want         uint8
-	}{{0, 0, 1}, {0, 1, 2}, {3, 0, 4}, {9, 0, 4}, {9, 1, 5}, {0, 99, 7}} {
-		if got := urgency(tt.rank, tt.behind); got != tt.want {
-			t.Errorf("urgency of rank %d, %d behind is %d, want %d", tt.rank, tt.behind, got, tt.want)
-		}
-	}
-}
-
 // TestB11Expiry: a group that is older than the subscriber wants is reset.
 func TestB11Expiry(t *testing.T) {
 	bubble(t, nil, func(w *world) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -15,41 +16,30 @@ import (
 // acceptRequests serves the peer's bidirectional streams until the connection
 // ends.
 func (s *Session) acceptRequests() {
-	ctx := s.conn.Context()
+	ctx := s.Conn.Context()
 	for {
-		stream, err := s.conn.AcceptStream(ctx)
+		stream, err := s.Conn.AcceptStream(ctx)
 		if err != nil {
-			s.awaitEnd()
+			s.AwaitEnd()
 			return
 		}
-		if !s.spawn(func() { s.serveRequest(stream) }) {
+		if !s.Spawn(func() { s.serveRequest(stream) }) {
 			return
 		}
-	}
-}
-
-// awaitEnd waits until the connection says why it has ended: its streams may
-// know that a moment earlier.
-func (s *Session) awaitEnd() {
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
-	select {
-	case <-s.conn.Context().Done():
-	case <-timer.C:
 	}
 }
 
 // serveRequest reads what a stream is for and serves it.
 func (s *Session) serveRequest(stream transport.Stream) {
-	stream.SetPriority(controlUrgency, false)
-	_ = stream.SetReadDeadline(time.Now().Add(requestTimeout)) // a stream that is gone fails below
-	r := newReader(stream)
-	typ, err := next(r, wire.ConsumeStreamType)
+	stream.SetPriority(base.ControlUrgency, false)
+	_ = stream.SetReadDeadline(time.Now().Add(base.RequestTimeout)) // a stream that is gone fails below
+	r := base.NewReader(stream)
+	typ, err := base.Next(r, wire.ConsumeStreamType)
 	if err != nil {
 		s.refuseRequest(stream, err)
 		return
 	}
-	if !s.admitControl() {
+	if !s.AdmitControl() {
 		return
 	}
 	switch typ {
@@ -70,8 +60,8 @@ func (s *Session) serveRequest(stream transport.Stream) {
 
 // request reads the message that a stream begins with. If there is none, the
 // stream is refused.
-func request[T any](s *Session, stream transport.Stream, r *reader, consume func([]byte) (T, int, error)) (T, bool) {
-	message, err := next(r, consume)
+func request[T any](s *Session, stream transport.Stream, r *base.Reader, consume func([]byte) (T, int, error)) (T, bool) {
+	message, err := base.Next(r, consume)
 	if err != nil {
 		s.refuseRequest(stream, err)
 		return message, false
@@ -91,7 +81,7 @@ func (s *Session) refuseRequest(stream transport.Stream, err error) {
 		_ = stream.Close() // nothing was asked for
 		return
 	}
-	s.log.Debug("stream refused", "error", err)
+	s.Log.Debug("stream refused", "error", err)
 	refuse(stream, code)
 }
 
@@ -107,13 +97,7 @@ func hasWireForm(p moq.Path) bool {
 }
 
 // track returns the live track that the peer asks for.
-func (s *Session) track(path moq.Path) (*moq.Track, error) {
-	if s.config.Out == nil {
-		return nil, moq.ErrNotFound
-	}
-	track, _, err := s.config.Out.Track(path, s.mayServe)
-	return track, err
-}
+func (s *Session) track(path moq.Path) (*moq.Track, error) { return s.Lookup(path, s.mayServe) }
 
 // mayServe says which announcements the peer's requests are routed by. A client
 // may have back what it publishes itself, as with moq-relay 0.6.8; between
@@ -122,27 +106,16 @@ func (s *Session) mayServe(a origin.Announcement) bool {
 	if s.isPeer() && a.Source == origin.Source(s) {
 		return false
 	}
-	return s.config.Visible(a)
+	return s.Config.Visible(a)
 }
 
 // admitRequest counts a subscription, a fetch or a request for info, and
-// refuses it if there are too many. Whoever is admitted calls doneRequest.
+// refuses it if there are too many. Whoever is admitted calls DoneRequest.
 func (s *Session) admitRequest(stream transport.Stream) bool {
-	s.mu.Lock()
-	ok := s.requests < s.config.Limits.Subscriptions
-	if ok {
-		s.requests++
+	if s.AdmitRequest() {
+		return true
 	}
-	s.mu.Unlock()
-	if !ok {
-		s.log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", s.config.Limits.Subscriptions))
-		refuse(stream, wire.CodeBounds)
-	}
-	return ok
-}
-
-func (s *Session) doneRequest() {
-	s.mu.Lock()
-	s.requests--
-	s.mu.Unlock()
+	s.Log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", s.Config.Limits.Subscriptions))
+	refuse(stream, wire.CodeBounds)
+	return false
 }

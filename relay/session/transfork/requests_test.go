@@ -7,6 +7,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -157,31 +158,13 @@ func TestControlRate(t *testing.T) {
 			p.shake().writeBytes(make([]byte, 100_000))
 			start := time.Now()
 			p.wantClosed(wire.CodeBounds)
-			if took := time.Since(start); took < maxOverrun-rtt || took > maxOverrun+time.Second {
-				t.Errorf("closed after %v, want about %v", took, maxOverrun)
+			if took := time.Since(start); took < base.MaxOverrun-rtt || took > base.MaxOverrun+time.Second {
+				t.Errorf("closed after %v, want about %v", took, base.MaxOverrun)
 			}
 			settle()
 			w.wantMetric("sessions_closed_total", "reason=limit", 1)
 		})
 	})
-}
-
-func TestLimiter(t *testing.T) {
-	start := time.Unix(0, 0)
-	l := newLimiter(session.Limits{ControlRate: 10, ControlBurst: 5}, start)
-	for i := range 5 {
-		if wait, ok := l.take(start); wait != 0 || !ok {
-			t.Errorf("message %d of a burst waits %v, %t", i, wait, ok)
-		}
-	}
-	for i, want := range []time.Duration{100, 200, 300} {
-		if wait, ok := l.take(start); wait != want*time.Millisecond || !ok {
-			t.Errorf("message %d beyond waits %v, %t, want %v ms", i, wait, ok, int(want))
-		}
-	}
-	if wait, ok := l.take(start.Add(time.Second)); wait != 0 || !ok {
-		t.Errorf("after a second of silence a message waits %v, %t", wait, ok)
-	}
 }
 
 // TestPanic: a bug ends the session it shows up in, is counted, and no more.

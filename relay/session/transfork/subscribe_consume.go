@@ -11,6 +11,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -55,9 +56,9 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 		track: moq.NewTrack(moq.TrackConfig{
 			Path:      path,
 			Info:      moq.Info{Priority: moq.DefaultPriority},
-			Budget:    s.config.Budget,
-			Limits:    s.config.TrackLimits,
-			Retention: s.config.Retention,
+			Budget:    s.Config.Budget,
+			Limits:    s.Config.TrackLimits,
+			Retention: s.Config.Retention,
 		}),
 		id:        s.nextID,
 		moved:     make(chan struct{}, 1),
@@ -68,7 +69,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	s.upstreams[path] = u
 	s.receiving[u.id] = u // before the publisher learns of it: groups may come before INFO
 	s.mu.Unlock()
-	if !s.spawn(u.run) {
+	if !s.Spawn(u.run) {
 		u.end(moq.ErrGoingAway)
 	}
 	return u.track, nil
@@ -91,8 +92,8 @@ func (u *upstream) run() {
 	err := moq.ErrInternal // what a panic leaves behind
 	defer func() { u.end(err) }()
 	if err = u.awaitDemand(); err == nil {
-		u.session.config.Metrics.Subscribed(metrics.Up, 1)
-		defer u.session.config.Metrics.Subscribed(metrics.Up, -1)
+		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
+		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
 		err = u.subscribe(u.first())
 		if errors.Is(err, errStartsLate) {
 			u.renumber()
@@ -139,9 +140,9 @@ func (u *upstream) end(err error) {
 
 // awaitDemand waits until the session is ready and somebody has subscribed.
 func (u *upstream) awaitDemand() error {
-	gone := u.session.conn.Context()
+	gone := u.session.Conn.Context()
 	select {
-	case <-u.session.ready:
+	case <-u.session.Ready():
 	case <-gone.Done():
 		return u.session.endOfConn(context.Cause(gone))
 	}
@@ -168,10 +169,10 @@ func (u *upstream) awaitDemand() error {
 // linger is how long nobody needs to be subscribed before the subscription ends:
 // not at all where the peer waits for it to end.
 func (u *upstream) linger() time.Duration {
-	if u.session.isEnding() {
+	if u.session.IsEnding() {
 		return 0
 	}
-	return max(u.session.config.Linger, 0)
+	return max(u.session.Config.Linger, 0)
 }
 
 // request is the subscription as the peer is asked for it.
@@ -200,13 +201,13 @@ func (u *upstream) first() *uint64 {
 // is over. It returns what the track ends with, or errStartsLate.
 func (u *upstream) subscribe(first *uint64) error {
 	s := u.session
-	ctx, cancel := context.WithTimeoutCause(s.conn.Context(), answerTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), answerTimeout, errNoAnswer)
 	defer cancel()
-	stream, err := s.conn.OpenStream(ctx)
+	stream, err := s.Conn.OpenStream(ctx)
 	if err != nil {
 		return u.failed(err)
 	}
-	stream.SetPriority(controlUrgency, false)
+	stream.SetPriority(base.ControlUrgency, false)
 	demand, _ := u.track.Demand()
 	told := u.request(demand, first)
 	sent := time.Now()
@@ -214,7 +215,7 @@ func (u *upstream) subscribe(first *uint64) error {
 		return u.failed(err)
 	}
 	a := &attendance{upstream: u, stream: stream, first: first, told: told, sent: sent, answered: make(chan struct{}), ended: make(chan error, 1)}
-	if !s.spawn(func() { a.ended <- a.read(newReader(stream)) }) {
+	if !s.Spawn(func() { a.ended <- a.read(base.NewReader(stream)) }) {
 		return moq.ErrGoingAway
 	}
 	return a.attend(ctx)
@@ -250,23 +251,23 @@ type attendance struct {
 
 // read reads INFO and GROUP_DROP until the publisher ends the stream. A nil
 // error is a FIN.
-func (a *attendance) read(r *reader) error {
-	info, err := next(r, wire.ConsumeInfo)
+func (a *attendance) read(r *base.Reader) error {
+	info, err := base.Next(r, wire.ConsumeInfo)
 	if err != nil {
 		return a.readError(err)
 	}
-	a.session.config.Metrics.SubscribeAnswered(time.Since(a.sent))
+	a.session.Config.Metrics.SubscribeAnswered(time.Since(a.sent))
 	if a.first != nil && *a.first > info.Latest && *a.first-info.Latest > 1 {
 		return errStartsLate
 	}
 	a.learn(info)
 	close(a.answered)
 	for {
-		drop, err := next(r, wire.ConsumeGroupDrop)
+		drop, err := base.Next(r, wire.ConsumeGroupDrop)
 		if err != nil {
 			return a.readError(err)
 		}
-		if !a.session.admitControl() {
+		if !a.session.AdmitControl() {
 			return moq.ErrGoingAway
 		}
 		last := drop.First + min(drop.Extra, math.MaxUint64-drop.First)
@@ -280,7 +281,7 @@ func (a *attendance) readError(err error) error {
 	}
 	e, ok := errors.AsType[*transport.StreamError](err)
 	if ok && e.Remote && e.Code == uint32(wire.CodeCancel) && a.session.endsSoon() {
-		return a.session.endOfConn(context.Cause(a.session.conn.Context()))
+		return a.session.endOfConn(context.Cause(a.session.Conn.Context()))
 	}
 	return a.session.endOfStream(err)
 }
@@ -299,7 +300,7 @@ func (a *attendance) learn(info wire.Info) {
 // withdrawn the path, or does not answer, or because nobody has subscribed for
 // the linger. Meanwhile it tells the peer when the demand changes.
 func (a *attendance) attend(ctx context.Context) error {
-	gone := a.session.conn.Context()
+	gone := a.session.Conn.Context()
 	answered, withdrawn, deadline := a.answered, a.gone, ctx.Done()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -387,7 +388,7 @@ func (a *attendance) settled(now time.Time) (time.Duration, bool) {
 	if a.quietSince.After(quiet) {
 		quiet = a.quietSince
 	}
-	left := quiet.Add(a.session.settleTime()).Sub(now)
+	left := quiet.Add(a.session.SettleTime()).Sub(now)
 	return max(left, time.Millisecond), left <= 0
 }
 

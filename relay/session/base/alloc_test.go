@@ -1,14 +1,14 @@
-package transfork
+package base
 
 import (
 	"context"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
 // sink is a connection whose streams take everything at once.
@@ -34,18 +34,33 @@ func (s *sinkStream) Close() error                { return nil }
 func (s *sinkStream) CancelWrite(uint32)          {}
 func (s *sinkStream) SetPriority(uint8, bool)     {}
 
+// plain is a subscriber whose groups have the shortest of headers.
+type plain struct{}
+
+func (plain) AppendHeader(b []byte, sequence uint64) []byte {
+	return wire.AppendVarint(append(b, 0), sequence)
+}
+func (plain) Bytes(chunk moq.Chunk) []byte                      { return chunk.Prefixed() }
+func (plain) AppendDrop(b []byte, _, _ uint64, _ uint32) []byte { return b }
+func (plain) TooEarly(uint32, bool) bool                        { return false }
+
+type noCodes struct{}
+
+func (noCodes) Stream(error) uint32    { return 0 }
+func (noCodes) Session(error) uint32   { return 0 }
+func (noCodes) SessionEnd(uint32) bool { return true }
+
 // sending returns a subscription to a track, without anybody at the other end.
-func sending(t testing.TB, track *moq.Track) *downstream {
+func sending(t testing.TB, track *moq.Track) *Delivery {
 	t.Helper()
-	s := newSession(sink{ctx: t.Context()}, session.Config{}, false)
-	s.marked = true
-	s.traffic = s.config.Metrics.Traffic("client")
-	sub, err := track.Subscribe(moq.SubscribeOptions{})
-	if err != nil {
+	b := New(sink{ctx: t.Context()}, session.Config{}, false, noCodes{})
+	b.Traffic = b.Config.Metrics.Traffic("client")
+	d := b.NewDelivery(0, nil, plain{})
+	if err := d.Subscribe(func() (*moq.Track, error) { return track, nil }, moq.SubscribeOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(sub.Close)
-	return &downstream{session: s, sub: sub, began: time.Now(), quieter: make(chan struct{}, 1)}
+	t.Cleanup(d.Close)
+	return d
 }
 
 // TestFrameCost pins what a frame costs on its way out: one Write and no
@@ -78,7 +93,7 @@ func TestFrameCost(t *testing.T) {
 		return str
 	}
 	write(0, frames)
-	if str := send(); str.writes != frames || str.bytes != frames*202+3 {
+	if str := send(); str.writes != frames || str.bytes != frames*202+2 {
 		t.Errorf("%d frames of 202 bytes were %d bytes in %d writes", frames, str.bytes, str.writes)
 	}
 	seq := uint64(0)

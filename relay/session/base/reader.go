@@ -1,34 +1,35 @@
-package transfork
+package base
 
 import (
 	"errors"
 	"fmt"
 	"io"
 
-	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
 // smallBuffer is what a stream costs until more than that has arrived.
 const smallBuffer = 64
 
-// reader reads messages, and what lies between them, from a stream. It holds no
+// Reader reads messages, and what lies between them, from a stream. It holds no
 // more than it was sent: a stream that stops after one byte stays cheap.
-type reader struct {
+type Reader struct {
 	stream io.Reader
 	buf    []byte // read from the stream, not yet consumed from off on
 	off    int
 	small  [smallBuffer]byte
 }
 
-func newReader(stream io.Reader) *reader {
-	r := &reader{stream: stream}
+// NewReader returns a reader of what comes on a stream.
+func NewReader(stream io.Reader) *Reader {
+	r := &Reader{stream: stream}
 	r.buf = r.small[:0]
 	return r
 }
 
-// next waits for a message. The error is [io.EOF] if the stream ended before
+// Next waits for a message. The error is [io.EOF] if the stream ended before
 // it, [io.ErrUnexpectedEOF] if it ended inside.
-func next[T any](r *reader, consume func([]byte) (T, int, error)) (T, error) {
+func Next[T any](r *Reader, consume func([]byte) (T, int, error)) (T, error) {
 	for {
 		message, n, err := consume(r.buf[r.off:])
 		if err == nil {
@@ -36,7 +37,7 @@ func next[T any](r *reader, consume func([]byte) (T, int, error)) (T, error) {
 			return message, nil
 		}
 		if errors.Is(err, wire.ErrShort) {
-			err = r.fill()
+			err = r.Fill()
 		}
 		if err != nil {
 			var none T
@@ -45,8 +46,8 @@ func next[T any](r *reader, consume func([]byte) (T, int, error)) (T, error) {
 	}
 }
 
-// fill reads what has arrived behind what is buffered.
-func (r *reader) fill() error {
+// Fill reads what has arrived behind what is buffered.
+func (r *Reader) Fill() error {
 	pending := copy(r.buf, r.buf[r.off:])
 	r.buf, r.off = r.buf[:pending], 0
 	if pending >= wire.MaxMessage {
@@ -68,7 +69,7 @@ func (r *reader) fill() error {
 }
 
 // Read takes what is buffered and then reads from the stream itself.
-func (r *reader) Read(p []byte) (int, error) {
+func (r *Reader) Read(p []byte) (int, error) {
 	if r.off < len(r.buf) {
 		n := copy(p, r.buf[r.off:])
 		r.off += n
@@ -77,5 +78,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.stream.Read(p)
 }
 
-// buffered returns what was read and not yet consumed.
-func (r *reader) buffered() []byte { return r.buf[r.off:] }
+// Buffered returns what was read and not yet consumed.
+func (r *Reader) Buffered() []byte { return r.buf[r.off:] }
+
+// Skip consumes n of the bytes that are buffered.
+func (r *Reader) Skip(n int) { r.off += n }

@@ -1,4 +1,4 @@
-package transfork
+package base
 
 import (
 	"cmp"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/transport"
-	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
 // creditPoll is how often a subscription looks for credit for another stream.
@@ -17,8 +16,8 @@ const creditPoll = 10 * time.Millisecond
 
 // launch starts to send a group. Without credit for its stream it waits, and
 // meanwhile skips to whatever is newest.
-func (d *downstream) launch(ctx context.Context, group *moq.GroupReader) error {
-	stream, err := d.session.conn.OpenUniStream()
+func (d *Delivery) launch(ctx context.Context, group *moq.GroupReader) error {
+	stream, err := d.base.Conn.OpenUniStream()
 	if errors.Is(err, transport.ErrNoCredit) {
 		stream, group, err = d.awaitCredit(ctx, group)
 	}
@@ -28,17 +27,17 @@ func (d *downstream) launch(ctx context.Context, group *moq.GroupReader) error {
 	}
 	g := &sender{down: d, group: group, stream: stream, sequence: group.Sequence()}
 	d.addSender(g)
-	if !d.session.spawn(g.run) {
+	if !d.base.Spawn(g.run) {
 		d.removeSender(g)
 		group.Close()
-		return errClosed
+		return ErrClosed
 	}
 	return nil
 }
 
 // awaitCredit waits until a stream can be opened and returns it with the group
 // that is newest by then.
-func (d *downstream) awaitCredit(ctx context.Context, group *moq.GroupReader) (transport.SendStream, *moq.GroupReader, error) {
+func (d *Delivery) awaitCredit(ctx context.Context, group *moq.GroupReader) (transport.SendStream, *moq.GroupReader, error) {
 	ticker := time.NewTicker(creditPoll)
 	defer ticker.Stop()
 	expired, cancel := context.WithCancel(ctx) // has Next only look
@@ -56,14 +55,14 @@ func (d *downstream) awaitCredit(ctx context.Context, group *moq.GroupReader) (t
 				group = newer
 			}
 		}
-		stream, err := d.session.conn.OpenUniStream()
+		stream, err := d.base.Conn.OpenUniStream()
 		if !errors.Is(err, transport.ErrNoCredit) {
 			return stream, group, err
 		}
 	}
 }
 
-func (d *downstream) addSender(g *sender) {
+func (d *Delivery) addSender(g *sender) {
 	d.mu.Lock()
 	at, _ := slices.BinarySearchFunc(d.senders, g, func(a, b *sender) int { return cmp.Compare(b.sequence, a.sequence) })
 	d.senders = slices.Insert(d.senders, at, g)
@@ -71,7 +70,7 @@ func (d *downstream) addSender(g *sender) {
 	d.prioritise()
 }
 
-func (d *downstream) removeSender(g *sender) {
+func (d *Delivery) removeSender(g *sender) {
 	d.mu.Lock()
 	if i := slices.Index(d.senders, g); i >= 0 {
 		d.senders = slices.Delete(d.senders, i, i+1)
@@ -81,35 +80,35 @@ func (d *downstream) removeSender(g *sender) {
 	notify(d.quieter)
 }
 
-func (d *downstream) sendersNow() []*sender {
+func (d *Delivery) sendersNow() []*sender {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.senders)
 }
 
-// stopSenders gives up all groups that are being sent.
-func (d *downstream) stopSenders() {
+// StopSenders gives up all groups that are being sent. It is for any goroutine.
+func (d *Delivery) StopSenders() {
 	for _, g := range d.sendersNow() {
-		g.stop(wire.CodeCancel)
+		g.stop()
 	}
 }
 
 // stopDropped gives up the groups that were dropped for this subscriber, whose
 // senders may be blocked.
-func (d *downstream) stopDropped() {
+func (d *Delivery) stopDropped() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, g := range d.senders {
 		if reason, dropped := g.group.Dropped(); dropped {
-			g.stream.CancelWrite(uint32(codeOfDrop(reason)))
+			g.stream.CancelWrite(d.base.Codes.Stream(&moq.DropError{Reason: reason}))
 		}
 	}
 }
 
 // prioritise places the groups that are being sent among the other streams of
 // the session. It is called when a group is added, not when one has ended.
-func (d *downstream) prioritise() {
-	rank := d.session.rank(d.currentPriority())
+func (d *Delivery) prioritise() {
+	rank := d.base.rank(d.currentPriority())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for behind, g := range d.senders {
@@ -124,39 +123,39 @@ func (d *downstream) prioritise() {
 }
 
 // prioritise places all groups anew after priorities have changed.
-func (s *Session) prioritise() {
-	for _, d := range s.servingNow() {
+func (b *Base) prioritise() {
+	for _, d := range b.servingNow() {
 		d.prioritise()
 	}
 }
 
-func (s *Session) rank(p moq.Priority) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ranks.rank(p)
+func (b *Base) rank(p moq.Priority) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ranks.rank(p)
 }
 
 // startTickerLocked has tick called while there are subscriptions.
-func (s *Session) startTickerLocked() {
-	if s.ticker == nil {
-		s.ticker = time.AfterFunc(tickInterval, s.tick)
-	} else if len(s.serving) == 1 {
-		s.ticker.Reset(tickInterval)
+func (b *Base) startTickerLocked() {
+	if b.ticker == nil {
+		b.ticker = time.AfterFunc(tickInterval, b.tick)
+	} else if len(b.serving) == 1 {
+		b.ticker.Reset(tickInterval)
 	}
 }
 
 // tick looks after what does not show up at the next group: senders that are
 // blocked by their subscriber while their group was dropped, and drops.
-func (s *Session) tick() {
-	s.spawn(func() {
-		for _, d := range s.servingNow() {
+func (b *Base) tick() {
+	b.Spawn(func() {
+		for _, d := range b.servingNow() {
 			d.stopDropped()
 			d.tellDrops()
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.ended && len(s.serving) > 0 {
-			s.ticker.Reset(tickInterval)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.ended && len(b.serving) > 0 {
+			b.ticker.Reset(tickInterval)
 		}
 	})
 }

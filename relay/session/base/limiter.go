@@ -1,4 +1,4 @@
-package transfork
+package base
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 	"github.com/moqrelay/moqrelay/relay/session"
 )
 
-// maxOverrun is how long a peer may send control messages faster than they are
+// MaxOverrun is how long a peer may send control messages faster than they are
 // read before its session ends.
-const maxOverrun = 10 * time.Second
+const MaxOverrun = 10 * time.Second
 
 // recovered is how many seconds' worth of tokens show that a peer has slowed
 // down. A single one does not: on a busy machine whoever waited for it is late,
@@ -49,5 +49,5 @@ func (l *limiter) take(now time.Time) (time.Duration, bool) {
 	if l.dry.IsZero() {
 		l.dry = now
 	}
-	return time.Duration(-l.tokens / l.rate * float64(time.Second)), now.Sub(l.dry) <= maxOverrun
+	return time.Duration(-l.tokens / l.rate * float64(time.Second)), now.Sub(l.dry) <= MaxOverrun
 }

@@ -1,4 +1,4 @@
-package transfork
+package base
 
 import "github.com/moqrelay/moqrelay/relay/moq"
 
@@ -7,12 +7,10 @@ import "github.com/moqrelay/moqrelay/relay/moq"
 // per priority in use, and the groups of a newest-first track go down a level
 // with each newer group, so that at half the needed bandwidth the newest group
 // of every track is on time and the older ones wait.
-//
-// That the smaller number of a priority goes first is our choice: the drafts
-// say the opposite, the clients of the time number their tracks like this, and
-// moq-relay 0.6.8 ignores it.
 const (
-	controlUrgency  = 0
+	// ControlUrgency is that of streams that carry messages.
+	ControlUrgency = 0
+
 	firstUrgency    = 1
 	lastBaseUrgency = 4
 	lastUrgency     = 7
