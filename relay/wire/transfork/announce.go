@@ -11,7 +11,7 @@ func (m AnnounceInterest) Append(b []byte) []byte { return appendPath(b, m.Prefi
 
 // ConsumeAnnounceInterest takes an ANNOUNCE_INTEREST from the front of b.
 func ConsumeAnnounceInterest(b []byte) (AnnounceInterest, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, AnnounceInterest{Prefix: d.path()})
 }
 
@@ -44,14 +44,14 @@ func (m Announce) Append(b []byte) []byte {
 
 // ConsumeAnnounce takes an ANNOUNCE from the front of b.
 func ConsumeAnnounce(b []byte) (Announce, int, error) {
-	d := decoder{b: b}
-	m := Announce{Status: Status(d.byte())}
+	d := decode(b)
+	m := Announce{Status: Status(d.Byte())}
 	switch m.Status {
 	case Ended, Active:
 		m.Suffix = d.path()
 	case Live:
 	default:
-		d.fail("announce status %d", m.Status)
+		d.Fail("announce status %d", m.Status)
 	}
 	return finish(&d, m)
 }

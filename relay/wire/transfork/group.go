@@ -1,5 +1,7 @@
 package transfork
 
+import "github.com/moqrelay/moqrelay/relay/wire"
+
 // Group is GROUP, the header of a Group stream.
 type Group struct {
 	ID       SubscribeID
@@ -8,14 +10,14 @@ type Group struct {
 
 // Append adds the message's bytes to b.
 func (m Group) Append(b []byte) []byte {
-	b = appendVarint(b, uint64(m.ID))
-	return appendVarint(b, m.Sequence)
+	b = wire.AppendVarint(b, uint64(m.ID))
+	return wire.AppendVarint(b, m.Sequence)
 }
 
 // ConsumeGroup takes a GROUP from the front of b.
 func ConsumeGroup(b []byte) (Group, int, error) {
-	d := decoder{b: b}
-	return finish(&d, Group{ID: SubscribeID(d.varint()), Sequence: d.varint()})
+	d := decode(b)
+	return finish(&d, Group{ID: SubscribeID(d.Varint()), Sequence: d.Varint()})
 }
 
 // FrameHeader is what precedes the payload of a FRAME.
@@ -24,12 +26,12 @@ type FrameHeader struct {
 }
 
 // Append adds the header's bytes to b.
-func (m FrameHeader) Append(b []byte) []byte { return appendVarint(b, m.Size) }
+func (m FrameHeader) Append(b []byte) []byte { return wire.AppendVarint(b, m.Size) }
 
 // ConsumeFrameHeader takes the header of a FRAME from the front of b.
 func ConsumeFrameHeader(b []byte) (FrameHeader, int, error) {
-	d := decoder{b: b}
-	return finish(&d, FrameHeader{Size: d.varint()})
+	d := decode(b)
+	return finish(&d, FrameHeader{Size: d.Varint()})
 }
 
 // Fetch is FETCH: the peer is asked for one group, from a byte of its Group
@@ -45,17 +47,17 @@ type Fetch struct {
 func (m Fetch) Append(b []byte) []byte {
 	b = appendPath(b, m.Path)
 	b = appendPrio(b, m.Priority)
-	b = appendVarint(b, m.Group)
-	return appendVarint(b, m.Offset)
+	b = wire.AppendVarint(b, m.Group)
+	return wire.AppendVarint(b, m.Offset)
 }
 
 // ConsumeFetch takes a FETCH from the front of b.
 func ConsumeFetch(b []byte) (Fetch, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, Fetch{
 		Path:     d.path(),
 		Priority: d.prio(),
-		Group:    d.varint(),
-		Offset:   d.varint(),
+		Group:    d.Varint(),
+		Offset:   d.Varint(),
 	})
 }

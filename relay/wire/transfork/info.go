@@ -1,6 +1,10 @@
 package transfork
 
-import "math"
+import (
+	"math"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
 
 // Info is INFO, the answer to SUBSCRIBE and INFO_REQUEST.
 type Info struct {
@@ -13,19 +17,19 @@ type Info struct {
 // Append adds the message's bytes to b.
 func (m Info) Append(b []byte) []byte {
 	b = appendPrio(b, m.Priority)
-	b = appendVarint(b, uint64(m.Order))
-	b = appendVarint(b, m.Expires)
-	return appendVarint(b, m.Latest)
+	b = wire.AppendVarint(b, uint64(m.Order))
+	b = wire.AppendVarint(b, m.Expires)
+	return wire.AppendVarint(b, m.Latest)
 }
 
 // ConsumeInfo takes an INFO from the front of b.
 func ConsumeInfo(b []byte) (Info, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, Info{
 		Priority: d.prio(),
 		Order:    d.order(),
-		Expires:  d.varint(),
-		Latest:   d.varint(),
+		Expires:  d.Varint(),
+		Latest:   d.Varint(),
 	})
 }
 
@@ -39,7 +43,7 @@ func (m InfoRequest) Append(b []byte) []byte { return appendPath(b, m.Path) }
 
 // ConsumeInfoRequest takes an INFO_REQUEST from the front of b.
 func ConsumeInfoRequest(b []byte) (InfoRequest, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, InfoRequest{Path: d.path()})
 }
 
@@ -53,17 +57,17 @@ type GroupDrop struct {
 
 // Append adds the message's bytes to b.
 func (m GroupDrop) Append(b []byte) []byte {
-	b = appendVarint(b, m.First)
-	b = appendVarint(b, m.Extra)
-	return appendVarint(b, uint64(m.Code))
+	b = wire.AppendVarint(b, m.First)
+	b = wire.AppendVarint(b, m.Extra)
+	return wire.AppendVarint(b, uint64(m.Code))
 }
 
 // ConsumeGroupDrop takes a GROUP_DROP from the front of b.
 func ConsumeGroupDrop(b []byte) (GroupDrop, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, GroupDrop{
-		First: d.varint(),
-		Extra: d.varint(),
-		Code:  Code(d.bounded("code", math.MaxUint32)),
+		First: d.Varint(),
+		Extra: d.Varint(),
+		Code:  Code(d.Bounded("code", math.MaxUint32)),
 	})
 }

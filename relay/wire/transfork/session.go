@@ -1,6 +1,10 @@
 package transfork
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
 
 // Version is a wire version.
 type Version uint64
@@ -34,26 +38,26 @@ func (x Extensions) Value(id uint64) ([]byte, bool) {
 }
 
 func (x Extensions) append(b []byte) []byte {
-	b = appendVarint(b, uint64(len(x)))
+	b = wire.AppendVarint(b, uint64(len(x)))
 	for _, e := range x {
-		b = appendVarint(b, e.ID)
-		b = appendString(b, string(e.Value))
+		b = wire.AppendVarint(b, e.ID)
+		b = wire.AppendString(b, string(e.Value))
 	}
 	return b
 }
 
 func (d *decoder) extensions() Extensions {
-	count := d.count("extensions", MaxExtensions)
+	count := d.Count("extensions", MaxExtensions)
 	var x Extensions
 	room := MaxExtensionBytes
 	for range count {
-		id := d.varint()
-		value := d.take(d.count("extension bytes", room))
-		if d.err != nil {
+		id := d.Varint()
+		value := d.Take(d.Count("extension bytes", room))
+		if d.Err() != nil {
 			return nil
 		}
 		if _, ok := x.Value(id); ok {
-			d.fail("extension %d is given twice", id)
+			d.Fail("extension %d is given twice", id)
 			return nil
 		}
 		room -= len(value)
@@ -70,20 +74,20 @@ type SessionClient struct {
 
 // Append adds the message's bytes to b.
 func (m SessionClient) Append(b []byte) []byte {
-	b = appendVarint(b, uint64(len(m.Versions)))
+	b = wire.AppendVarint(b, uint64(len(m.Versions)))
 	for _, v := range m.Versions {
-		b = appendVarint(b, uint64(v))
+		b = wire.AppendVarint(b, uint64(v))
 	}
 	return m.Extensions.append(b)
 }
 
 // ConsumeSessionClient takes a SESSION_CLIENT from the front of b.
 func ConsumeSessionClient(b []byte) (SessionClient, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	var versions []Version
-	for range d.count("versions", MaxVersions) {
-		versions = append(versions, Version(d.varint()))
-		if d.err != nil {
+	for range d.Count("versions", MaxVersions) {
+		versions = append(versions, Version(d.Varint()))
+		if d.Err() != nil {
 			break
 		}
 	}
@@ -98,14 +102,14 @@ type SessionServer struct {
 
 // Append adds the message's bytes to b.
 func (m SessionServer) Append(b []byte) []byte {
-	b = appendVarint(b, uint64(m.Version))
+	b = wire.AppendVarint(b, uint64(m.Version))
 	return m.Extensions.append(b)
 }
 
 // ConsumeSessionServer takes a SESSION_SERVER from the front of b.
 func ConsumeSessionServer(b []byte) (SessionServer, int, error) {
-	d := decoder{b: b}
-	return finish(&d, SessionServer{Version: Version(d.varint()), Extensions: d.extensions()})
+	d := decode(b)
+	return finish(&d, SessionServer{Version: Version(d.Varint()), Extensions: d.extensions()})
 }
 
 // SessionUpdate is SESSION_UPDATE. It is reserved: moq-relay 0.6.8 never sends
@@ -115,10 +119,10 @@ type SessionUpdate struct {
 }
 
 // Append adds the message's bytes to b.
-func (m SessionUpdate) Append(b []byte) []byte { return appendVarint(b, m.Bitrate) }
+func (m SessionUpdate) Append(b []byte) []byte { return wire.AppendVarint(b, m.Bitrate) }
 
 // ConsumeSessionUpdate takes a SESSION_UPDATE from the front of b.
 func ConsumeSessionUpdate(b []byte) (SessionUpdate, int, error) {
-	d := decoder{b: b}
-	return finish(&d, SessionUpdate{Bitrate: d.varint()})
+	d := decode(b)
+	return finish(&d, SessionUpdate{Bitrate: d.Varint()})
 }

@@ -1,5 +1,7 @@
 package transfork
 
+import "github.com/moqrelay/moqrelay/relay/wire"
+
 // StreamType is the first varint of a bidirectional stream.
 type StreamType uint64
 
@@ -13,13 +15,13 @@ const (
 )
 
 // Append adds the type's bytes to b.
-func (t StreamType) Append(b []byte) []byte { return appendVarint(b, uint64(t)) }
+func (t StreamType) Append(b []byte) []byte { return wire.AppendVarint(b, uint64(t)) }
 
 // ConsumeStreamType takes a type from the front of b. Unknown types are for the
 // caller to refuse.
 func ConsumeStreamType(b []byte) (StreamType, int, error) {
-	d := decoder{b: b}
-	return finish(&d, StreamType(d.varint()))
+	d := decode(b)
+	return finish(&d, StreamType(d.Varint()))
 }
 
 // UniStreamType is the first varint of a unidirectional stream.
@@ -29,11 +31,11 @@ type UniStreamType uint64
 const StreamGroup UniStreamType = 0
 
 // Append adds the type's bytes to b.
-func (t UniStreamType) Append(b []byte) []byte { return appendVarint(b, uint64(t)) }
+func (t UniStreamType) Append(b []byte) []byte { return wire.AppendVarint(b, uint64(t)) }
 
 // ConsumeUniStreamType takes a type from the front of b. Unknown types are for
 // the caller to refuse.
 func ConsumeUniStreamType(b []byte) (UniStreamType, int, error) {
-	d := decoder{b: b}
-	return finish(&d, UniStreamType(d.varint()))
+	d := decode(b)
+	return finish(&d, UniStreamType(d.Varint()))
 }

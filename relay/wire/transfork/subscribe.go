@@ -1,6 +1,10 @@
 package transfork
 
-import "math"
+import (
+	"math"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
 
 // Subscribe is SUBSCRIBE: the peer is asked for the groups of a track.
 type Subscribe struct {
@@ -14,26 +18,26 @@ type Subscribe struct {
 
 // Append adds the message's bytes to b.
 func (m Subscribe) Append(b []byte) []byte {
-	b = appendVarint(b, uint64(m.ID))
+	b = wire.AppendVarint(b, uint64(m.ID))
 	b = appendPath(b, m.Path)
 	b = appendPrio(b, m.Priority)
-	b = appendVarint(b, uint64(m.Order))
-	b = appendVarint(b, m.Expires)
-	b = appendOptSeq(b, m.Min)
-	return appendOptSeq(b, m.Max)
+	b = wire.AppendVarint(b, uint64(m.Order))
+	b = wire.AppendVarint(b, m.Expires)
+	b = wire.AppendOptSeq(b, m.Min)
+	return wire.AppendOptSeq(b, m.Max)
 }
 
 // ConsumeSubscribe takes a SUBSCRIBE from the front of b.
 func ConsumeSubscribe(b []byte) (Subscribe, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, Subscribe{
-		ID:       SubscribeID(d.varint()),
+		ID:       SubscribeID(d.Varint()),
 		Path:     d.path(),
 		Priority: d.prio(),
 		Order:    d.order(),
-		Expires:  d.varint(),
-		Min:      d.optSeq(),
-		Max:      d.optSeq(),
+		Expires:  d.Varint(),
+		Min:      d.OptSeq(),
+		Max:      d.OptSeq(),
 	})
 }
 
@@ -52,23 +56,23 @@ type SubscribeUpdate struct {
 
 // Append adds the message's bytes to b, all five fields.
 func (m SubscribeUpdate) Append(b []byte) []byte {
-	b = appendVarint(b, uint64(uint8(m.Priority)))
-	b = appendVarint(b, uint64(m.Order))
-	b = appendVarint(b, m.Expires)
-	b = appendOptSeq(b, m.Min)
-	return appendOptSeq(b, m.Max)
+	b = wire.AppendVarint(b, uint64(uint8(m.Priority)))
+	b = wire.AppendVarint(b, uint64(m.Order))
+	b = wire.AppendVarint(b, m.Expires)
+	b = wire.AppendOptSeq(b, m.Min)
+	return wire.AppendOptSeq(b, m.Max)
 }
 
 // ConsumeSubscribeUpdate takes a SUBSCRIBE_UPDATE of five fields from the front
 // of b.
 func ConsumeSubscribeUpdate(b []byte) (SubscribeUpdate, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, SubscribeUpdate{
 		Priority: d.updatePriority(),
 		Order:    d.order(),
-		Expires:  d.varint(),
-		Min:      d.optSeq(),
-		Max:      d.optSeq(),
+		Expires:  d.Varint(),
+		Min:      d.OptSeq(),
+		Max:      d.OptSeq(),
 	})
 }
 
@@ -76,15 +80,15 @@ func ConsumeSubscribeUpdate(b []byte) (SubscribeUpdate, int, error) {
 // moq-relay 0.6.8 would produce it, without Expires. The two forms look alike,
 // so this is for bytes that nothing follows.
 func ConsumeShortSubscribeUpdate(b []byte) (SubscribeUpdate, int, error) {
-	d := decoder{b: b}
+	d := decode(b)
 	return finish(&d, SubscribeUpdate{
 		Priority: d.updatePriority(),
 		Order:    d.order(),
-		Min:      d.optSeq(),
-		Max:      d.optSeq(),
+		Min:      d.OptSeq(),
+		Max:      d.OptSeq(),
 	})
 }
 
 func (d *decoder) updatePriority() int8 {
-	return int8(uint8(d.bounded("priority", math.MaxUint8)))
+	return int8(uint8(d.Bounded("priority", math.MaxUint8)))
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
 // unhex reads bytes as the tables of the protocol write them.
@@ -292,27 +294,11 @@ func TestCaptured(t *testing.T) {
 }
 
 func TestPrimitives(t *testing.T) {
-	varints := map[uint64]string{ // P1 to P5
-		0: "00", 37: "25", 63: "3f",
-		64: "40 40", 15293: "7b bd", 16383: "7f ff",
-		16384: "80 00 40 00", 494878333: "9d 7f 3e 7d", 1<<30 - 1: "bf ff ff ff",
-		1 << 30: "c0 00 00 00 40 00 00 00", 151288809941952652: "c2 19 7c 5e ff 14 e8 8c",
-		MaxVarint: "ff ff ff ff ff ff ff ff",
-	}
-	for v, s := range varints {
-		want := unhex(t, s)
-		if got := appendVarint(nil, v); !cmp.Equal(got, want) {
-			t.Errorf("varint %d: appended % x, want % x", v, got, want)
-		}
-		if got := (&decoder{b: want}).varint(); got != v {
-			t.Errorf("varint % x: read %d, want %d", want, got, v)
-		}
-	}
 	for p, want := range map[int8]byte{-128: 0x00, -1: 0x7f, 0: 0x80, 1: 0x81, 2: 0x82, 127: 0xff} { // P6
 		if got := appendPrio(nil, p); got[0] != want {
 			t.Errorf("prio %d: appended %x, want %x", p, got, want)
 		}
-		if got := (&decoder{b: []byte{want}}).prio(); got != p {
+		if got := new(decode([]byte{want})).prio(); got != p {
 			t.Errorf("prio %x: read %d, want %d", want, got, p)
 		}
 	}
@@ -325,7 +311,7 @@ func TestPrimitives(t *testing.T) {
 		if got := appendPath(nil, path); !cmp.Equal(got, want) {
 			t.Errorf("path %q: appended % x, want % x", path, got, want)
 		}
-		if got := (&decoder{b: want}).path(); !cmp.Equal(got, path) {
+		if got := new(decode(want)).path(); !cmp.Equal(got, path) {
 			t.Errorf("path % x: read %q, want %q", want, got, path)
 		}
 	}
@@ -443,9 +429,9 @@ func TestCodes(t *testing.T) {
 
 // TestSaturation holds what numbers become that the wire cannot carry.
 func TestSaturation(t *testing.T) {
-	b := Subscribe{ID: 1 << 63, Expires: 1 << 63, Min: new(uint64(1<<64 - 1)), Max: new(uint64(MaxVarint))}.Append(nil)
+	b := Subscribe{ID: 1 << 63, Expires: 1 << 63, Min: new(uint64(1<<64 - 1)), Max: new(uint64(wire.MaxVarint))}.Append(nil)
 	got, _, err := ConsumeSubscribe(b)
-	want := Subscribe{ID: MaxVarint, Expires: MaxVarint, Min: new(uint64(MaxVarint - 1)), Max: new(uint64(MaxVarint - 1))}
+	want := Subscribe{ID: wire.MaxVarint, Expires: wire.MaxVarint, Min: new(uint64(wire.MaxVarint - 1)), Max: new(uint64(wire.MaxVarint - 1))}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
