@@ -24,11 +24,16 @@ const (
 // frame is large and arrived slowly. Its bytes up to filled never change.
 // Readers follow next without a lock.
 type piece struct {
-	buf     []byte // the length prefix if the frame starts here, then payload
-	prefix  int    // bytes of the prefix, 0 in further pieces
-	size    uint64 // declared size of the frame's payload
-	last    bool   // the frame ends with buf
-	arrived time.Time
+	// buf is payload; if the frame starts here, behind what goes before it on the
+	// wire: the distance of its timestamp to that of the frame before it, and its
+	// length.
+	buf       []byte
+	stamp     int    // bytes of the distance, 0 in further pieces
+	prefix    int    // bytes of distance and length
+	size      uint64 // declared size of the frame's payload
+	last      bool   // the frame ends with buf
+	timestamp uint64
+	arrived   time.Time
 
 	filled atomic.Int64 // bytes of buf that readers may take
 	next   atomic.Pointer[piece]
@@ -36,16 +41,31 @@ type piece struct {
 
 // newFirstPiece returns the piece at the start of a frame, with room for so
 // many bytes of its payload.
-func newFirstPiece(size uint64, room int, now time.Time) *piece {
-	prefix := varintLen(size)
-	buf := make([]byte, prefix+room)
-	appendVarint(buf[:0], size)
-	return &piece{buf: buf, prefix: prefix, size: size, last: uint64(room) == size, arrived: now}
+func newFirstPiece(f frameHeader, room int) *piece {
+	buf := appendVarint(make([]byte, 0, f.len()+room), zigzag(f.distance))
+	stamp := len(buf)
+	buf = appendVarint(buf, f.size)
+	prefix := len(buf)
+	return &piece{
+		buf: buf[:prefix+room], stamp: stamp, prefix: prefix,
+		size: f.size, last: uint64(room) == f.size, timestamp: f.timestamp, arrived: f.arrived,
+	}
 }
+
+// frameHeader is what is known of a frame before its payload.
+type frameHeader struct {
+	size      uint64
+	timestamp uint64
+	distance  int64 // of the timestamp to that of the frame before it in the group, or to 0
+	arrived   time.Time
+}
+
+// len returns how many bytes go before the payload.
+func (f frameHeader) len() int { return varintLen(zigzag(f.distance)) + varintLen(f.size) }
 
 // nextPiece returns a piece to follow p in the same frame.
 func (p *piece) nextPiece(room int, last bool) *piece {
-	return &piece{buf: make([]byte, room), size: p.size, last: last, arrived: p.arrived}
+	return &piece{buf: make([]byte, room), size: p.size, last: last, timestamp: p.timestamp, arrived: p.arrived}
 }
 
 // Chunk is the next contiguous part of a frame that a [GroupReader] came to: as
@@ -59,7 +79,20 @@ type Chunk struct {
 // Prefixed returns the bytes of the chunk, behind the length of the frame as a
 // QUIC varint if the frame starts here.
 func (c Chunk) Prefixed() []byte {
+	return c.piece.buf[max(c.from, c.piece.stamp):c.to:c.to]
+}
+
+// Stamped returns the bytes of the chunk; if the frame starts here, behind the
+// distance of its timestamp to that of the frame before it in the group, or to
+// 0, as a zigzag QUIC varint, and the length of the frame as a QUIC varint.
+func (c Chunk) Stamped() []byte {
 	return c.piece.buf[c.from:c.to:c.to]
+}
+
+// Timestamp returns when the frame is to be presented, in the units of the
+// track's [Info].
+func (c Chunk) Timestamp() uint64 {
+	return c.piece.timestamp
 }
 
 // Payload returns the bytes of the payload in the chunk.

@@ -29,6 +29,8 @@ type group struct {
 	released   bool
 	shown      bool
 	shownAt    time.Time
+	first      uint64 // timestamp of the first frame
+	latest     uint64 // highest timestamp of a frame
 	followed   bool
 	followedAt time.Time
 	readers    []*GroupReader
@@ -82,6 +84,14 @@ func (g *group) finishLocked(now time.Time) {
 	}
 	g.wakeLocked()
 	g.track.retireLocked(g, now)
+}
+
+// stampLocked notes the timestamp of a frame that begins.
+func (g *group) stampLocked(timestamp uint64) {
+	if g.writer.frames == 0 {
+		g.first = timestamp
+	}
+	g.latest = max(g.latest, timestamp)
 }
 
 // unpinLocked takes away one of the group's pins.

@@ -355,7 +355,7 @@ func TestS17_DeclaredSizeAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, limit := budget.Used(), int64(streams*(firstPiece+pieceOverhead+8)); got > limit {
+	if got, limit := budget.Used(), int64(streams*(firstPiece+pieceOverhead+16)); got > limit {
 		t.Errorf("%d frames of which one byte came use %d bytes, want at most %d", streams, got, limit)
 	}
 }

@@ -1,6 +1,9 @@
 package moq
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // publishedLocked checks the subscriptions for lagging from time to time while
 // bytes are published; showLocked does with every group.
@@ -77,12 +80,38 @@ func (s *Subscription) oldestLocked() (g *group, unsent int64) {
 	return g, unsent
 }
 
-// isStaleLocked tells whether newer groups have come for longer than the
-// subscriber wants the group, which is not the newest. Age is counted from the next group to the newest,
-// so that a group has at least the time of its successor to be sent.
+// isStaleLocked tells whether the track has been past the group, which is not the
+// newest, for longer than the subscriber wants it.
 func (s *Subscription) isStaleLocked(g *group) bool {
 	age := s.options.MaxAge
-	return age > 0 && s.track.newest.shownAt.Sub(g.followedAt) > age
+	return age > 0 && s.track.newest != nil && s.track.ageLocked(g) > age
+}
+
+// ageLocked returns how far the track is past a group that is not the newest.
+// That is counted from the next group on, so that a group has at least the time
+// of its successor to be sent: by the timestamps of frames where the publisher
+// gives them, else by arrival.
+func (t *Track) ageLocked(g *group) time.Duration {
+	if scale := t.info.Timescale; scale > 0 && t.stamped.Load() {
+		next := t.nextLocked(g)
+		if next == nil || t.newest.latest <= next.first {
+			return 0
+		}
+		seconds := float64(t.newest.latest-next.first) / float64(scale)
+		return time.Duration(min(seconds*float64(time.Second), math.MaxInt64/2))
+	}
+	return t.newest.shownAt.Sub(g.followedAt)
+}
+
+// nextLocked returns the group after g that has a frame, nil if none is there.
+func (t *Track) nextLocked(g *group) *group {
+	i, _ := t.findLocked(g.seq + 1)
+	for _, e := range t.cache[i:] {
+		if e.group != nil && e.group.shown && e.group.writer.frames > 0 {
+			return e.group
+		}
+	}
+	return nil
 }
 
 // dropLocked drops a group that is pending or active.

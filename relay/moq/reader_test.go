@@ -17,7 +17,7 @@ func TestRestart(t *testing.T) {
 		t.Fatalf("first frame is %q, %v", got, err)
 	}
 	r.Restart()
-	if bytes, groups := s.Queued(); bytes != 4 || groups != 1 { // with their sizes
+	if bytes, groups := s.Queued(); bytes != 13 || groups != 1 { // with their sizes and timestamps
 		t.Errorf("%d bytes of %d groups are queued, want all of one", bytes, groups)
 	}
 	wantFrames(t, r, io.EOF, "a", "b")

@@ -17,6 +17,9 @@ type SubscribeOptions struct {
 	MaxAge   time.Duration // how long a group is worth sending after a newer one came; 0: no limit
 	Start    *uint64       // first group; nil: the newest there is
 	End      *uint64       // last group, included; nil: no end
+	// Recent begins with the oldest group, from Start on, that MaxAge still wants,
+	// instead of the newest.
+	Recent bool
 }
 
 // Subscription is one subscriber's claim on the groups of a track. Next is for
@@ -56,16 +59,48 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 		maxBytes:  t.limits.QueuedBytes,
 		maxGroups: t.limits.QueuedGroups,
 	}
-	switch {
-	case o.Start != nil:
-		s.start = *o.Start
-	case t.newest != nil:
-		s.start = t.newest.seq
-	}
+	s.start = t.startLocked(o)
 	s.catchUpLocked()
 	t.subscriptions = append(t.subscriptions, s)
 	t.demandLocked()
 	return s, nil
+}
+
+// startLocked returns the first group of a subscription that begins now.
+func (t *Track) startLocked(o SubscribeOptions) uint64 {
+	switch {
+	case o.Start != nil && !o.Recent:
+		return *o.Start
+	case t.newest == nil && o.Start != nil:
+		return *o.Start
+	case t.newest == nil:
+		return 0
+	}
+	start := t.newest.seq
+	if o.Recent {
+		start = t.recentLocked(o.MaxAge)
+	}
+	if o.Start != nil {
+		start = max(start, *o.Start)
+	}
+	return start
+}
+
+// recentLocked returns the oldest group in the cache that is not older than age,
+// up to which there is none missing.
+func (t *Track) recentLocked(age time.Duration) uint64 {
+	recent := t.newest.seq
+	for i := len(t.cache) - 1; i >= 0; i-- {
+		e := t.cache[i]
+		switch {
+		case e.seq >= t.newest.seq:
+		case e.group == nil || !e.group.shown || age > 0 && t.ageLocked(e.group) > age:
+			return recent
+		default:
+			recent = e.seq
+		}
+	}
+	return recent
 }
 
 // catchUpLocked takes what the track has, and had, of the subscription's range.

@@ -482,7 +482,7 @@ func TestWhatWasSentIsNotQueued(t *testing.T) {
 		if _, err := r.NextFrame(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if bytes, _ := s.Queued(); bytes != 902 {
+		if bytes, _ := s.Queued(); bytes != 910 {
 			t.Errorf("%d bytes are queued while a frame is sent", bytes)
 		}
 		if _, err := r.Next(over); err != context.Canceled {
@@ -497,7 +497,7 @@ func TestWhatWasSentIsNotQueued(t *testing.T) {
 		t.Errorf("dropped %v", got)
 	}
 	readers[0].Restart()
-	if bytes, _ := s.Queued(); bytes != 902 {
+	if bytes, _ := s.Queued(); bytes != 910 {
 		t.Errorf("%d bytes are queued after a restart", bytes)
 	}
 	if got, err := readers[0].NextFrame(t.Context()); err != nil || string(got) != string(noise(0, 900)) {

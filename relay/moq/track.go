@@ -28,11 +28,16 @@ type Track struct {
 	ready     chan struct{}
 	ended     chan struct{}
 
-	proven atomic.Uint64 // largest frame that was complete so far
+	began    time.Time     // when it was made
+	informed chan struct{} // closed once its info is known, or it has ended
+
+	proven  atomic.Uint64 // largest frame that was complete so far
+	stamped atomic.Bool   // frames come with timestamps of their publisher
 
 	mu            sync.Mutex
 	info          Info
 	isReady       bool
+	isInformed    bool
 	err           error // why it ended; nil while it lives
 	largest       Location
 	hasLargest    bool
@@ -65,6 +70,8 @@ func NewTrack(c TrackConfig) *Track {
 		retention:     c.Retention,
 		live:          make(map[*group]struct{}),
 		ready:         make(chan struct{}),
+		informed:      make(chan struct{}),
+		began:         time.Now(),
 		ended:         make(chan struct{}),
 		demandChanged: make(chan struct{}),
 	}
@@ -86,6 +93,18 @@ func (t *Track) Info() Info {
 // its info, the first group, or the end.
 func (t *Track) Ready() <-chan struct{} {
 	return t.ready
+}
+
+// Informed returns a channel that is closed once the publisher has said what
+// Info returns, or the track has ended.
+func (t *Track) Informed() <-chan struct{} {
+	return t.informed
+}
+
+// arrival returns the timestamp of a frame that has none of its own: the
+// milliseconds of a clock that does not jump.
+func (t *Track) arrival(now time.Time) uint64 {
+	return uint64(t.began.UnixMilli() + now.Sub(t.began).Milliseconds())
 }
 
 // Largest returns the place of the highest frame that is known of, and whether
@@ -138,6 +157,7 @@ func (t *Track) SetInfo(info Info) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.info = info
+	t.informedLocked()
 	t.readyLocked()
 }
 
@@ -223,6 +243,7 @@ func (t *Track) endLocked(err error) {
 		t.err = err
 		t.clearLocked(now)
 	}
+	t.informedLocked()
 	t.readyLocked()
 	close(t.ended)
 	for _, s := range t.subscriptions {
@@ -245,6 +266,13 @@ func (t *Track) readyLocked() {
 	if !t.isReady {
 		t.isReady = true
 		close(t.ready)
+	}
+}
+
+func (t *Track) informedLocked() {
+	if !t.isInformed {
+		t.isInformed = true
+		close(t.informed)
 	}
 }
 

@@ -34,9 +34,13 @@ type Info struct {
 	Priority   Priority
 	Order      Order
 	MaxAge     time.Duration // how long a group is worth sending after a newer one came; 0: no limit
-	Timescale  uint64        // units per second of the frames' timestamps; 0: unknown
+	Timescale  uint64        // units per second of the frames' timestamps; 0: those of arrival, see ArrivalTimescale
 	Properties []byte        // opaque, passed on as they are; not to be changed
 }
+
+// ArrivalTimescale is the timescale of frames that come without a timestamp and
+// are given that of their arrival.
+const ArrivalTimescale = 1000
 
 // Location is the place of a frame in its track.
 type Location struct {

@@ -16,6 +16,9 @@ func appendVarint(b []byte, n uint64) []byte {
 	}
 }
 
+// zigzag makes small numbers of either sign small.
+func zigzag(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
+
 // varintLen returns how many bytes appendVarint appends.
 func varintLen(n uint64) int {
 	switch {

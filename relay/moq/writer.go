@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// MaxTimestamp is the highest timestamp of a frame.
+const MaxTimestamp = 1<<61 - 1
+
 // Readers are woken at the end of a frame, when so many bytes have come, or so
 // long after the first byte they do not know: not for each packet, which would
 // double the cost of fan-out.
@@ -22,7 +25,8 @@ type GroupWriter struct {
 
 	// Owned by the writing goroutine.
 	frame FrameWriter
-	bytes int64 // declared sizes of all frames
+	bytes int64  // declared sizes of all frames
+	last  uint64 // timestamp of the last frame
 
 	// Guarded by track.mu.
 	frames    int
@@ -45,9 +49,21 @@ func (w *GroupWriter) Closed() <-chan struct{} {
 	return w.closed
 }
 
-// WriteFrame writes a whole frame. The payload is copied.
+// WriteFrame writes a whole frame, whose timestamp is that of its arrival. The
+// payload is copied.
 func (w *GroupWriter) WriteFrame(payload []byte) error {
-	p, err := w.begin(uint64(len(payload)), len(payload))
+	return w.writeFrame(payload, w.group.track.arrival(time.Now()))
+}
+
+// WriteFrameAt writes a whole frame of the given timestamp. The payload is
+// copied.
+func (w *GroupWriter) WriteFrameAt(payload []byte, timestamp uint64) error {
+	w.group.track.stamped.Store(true)
+	return w.writeFrame(payload, timestamp)
+}
+
+func (w *GroupWriter) writeFrame(payload []byte, timestamp uint64) error {
+	p, err := w.begin(uint64(len(payload)), len(payload), timestamp)
 	if err != nil {
 		return err
 	}
@@ -55,11 +71,21 @@ func (w *GroupWriter) WriteFrame(payload []byte) error {
 	return w.commit(p, len(payload))
 }
 
-// NewFrame starts a frame of the given size, as it is said on the wire. Memory
-// is allocated as its bytes arrive. The frame before must be complete; its
-// FrameWriter must not be used any more.
+// NewFrame starts a frame of the given size, as it is said on the wire, whose
+// timestamp is that of its arrival. Memory is allocated as its bytes arrive. The
+// frame before must be complete; its FrameWriter must not be used any more.
 func (w *GroupWriter) NewFrame(size uint64) (*FrameWriter, error) {
-	p, err := w.begin(size, w.group.track.firstRoom(size))
+	return w.newFrame(size, w.group.track.arrival(time.Now()))
+}
+
+// NewFrameAt is NewFrame for a frame of the given timestamp.
+func (w *GroupWriter) NewFrameAt(size, timestamp uint64) (*FrameWriter, error) {
+	w.group.track.stamped.Store(true)
+	return w.newFrame(size, timestamp)
+}
+
+func (w *GroupWriter) newFrame(size, timestamp uint64) (*FrameWriter, error) {
+	p, err := w.begin(size, w.group.track.firstRoom(size), timestamp)
 	if err != nil {
 		return nil, err
 	}
@@ -99,15 +125,17 @@ func (w *GroupWriter) Abort(err error) {
 }
 
 // begin starts a frame with a piece that has room for so many of its bytes.
-func (w *GroupWriter) begin(size uint64, room int) (*piece, error) {
-	if err := w.checkLimits(size); err != nil {
+func (w *GroupWriter) begin(size uint64, room int, timestamp uint64) (*piece, error) {
+	if err := w.checkLimits(size, timestamp); err != nil {
 		w.Abort(err)
 		return nil, err
 	}
-	if err := w.reserve(varintLen(size) + room); err != nil {
+	header := frameHeader{size: size, timestamp: timestamp, distance: int64(timestamp) - int64(w.last), arrived: time.Now()}
+	w.last = timestamp
+	if err := w.reserve(header.len() + room); err != nil {
 		return nil, err
 	}
-	p := newFirstPiece(size, room, time.Now())
+	p := newFirstPiece(header, room)
 
 	t := w.group.track
 	t.mu.Lock()
@@ -120,14 +148,17 @@ func (w *GroupWriter) begin(size uint64, room int) (*piece, error) {
 	}
 	w.appendLocked(p)
 	w.written, w.short = p.prefix, true
+	w.group.stampLocked(timestamp)
 	w.frames++
 	w.bytes += int64(size)
 	return p, nil
 }
 
-func (w *GroupWriter) checkLimits(size uint64) error {
+func (w *GroupWriter) checkLimits(size, timestamp uint64) error {
 	limits := w.group.track.limits
 	switch {
+	case timestamp > MaxTimestamp:
+		return &EndError{Reason: Malformed, Detail: fmt.Sprintf("timestamp %d is above %d", timestamp, uint64(MaxTimestamp))}
 	case size > uint64(limits.MaxFrameSize):
 		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a frame of %d bytes is above the limit of %d", size, limits.MaxFrameSize)}
 	case int64(size) > limits.MaxGroupBytes-w.bytes:

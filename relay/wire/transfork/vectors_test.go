@@ -294,22 +294,6 @@ func TestCaptured(t *testing.T) {
 }
 
 func TestPrimitives(t *testing.T) {
-	varints := map[uint64]string{ // P1 to P5
-		0: "00", 37: "25", 63: "3f",
-		64: "40 40", 15293: "7b bd", 16383: "7f ff",
-		16384: "80 00 40 00", 494878333: "9d 7f 3e 7d", 1<<30 - 1: "bf ff ff ff",
-		1 << 30: "c0 00 00 00 40 00 00 00", 151288809941952652: "c2 19 7c 5e ff 14 e8 8c",
-		wire.MaxVarint: "ff ff ff ff ff ff ff ff",
-	}
-	for v, s := range varints {
-		want := unhex(t, s)
-		if got := wire.AppendVarint(nil, v); !cmp.Equal(got, want) {
-			t.Errorf("varint %d: appended % x, want % x", v, got, want)
-		}
-		if got := new(wire.NewDecoder(want)).Varint(); got != v {
-			t.Errorf("varint % x: read %d, want %d", want, got, v)
-		}
-	}
 	for p, want := range map[int8]byte{-128: 0x00, -1: 0x7f, 0: 0x80, 1: 0x81, 2: 0x82, 127: 0xff} { // P6
 		if got := appendPrio(nil, p); got[0] != want {
 			t.Errorf("prio %d: appended %x, want %x", p, got, want)
