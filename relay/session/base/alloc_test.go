@@ -46,9 +46,10 @@ func (plain) TooEarly(uint32, bool) bool                        { return false }
 
 type noCodes struct{}
 
-func (noCodes) Stream(error) uint32    { return 0 }
-func (noCodes) Session(error) uint32   { return 0 }
-func (noCodes) SessionEnd(uint32) bool { return true }
+func (noCodes) Stream(error) uint32         { return 0 }
+func (noCodes) Session(error) uint32        { return 0 }
+func (noCodes) Reason(uint32) *moq.EndError { return &moq.EndError{} }
+func (noCodes) SessionEnd(uint32) bool      { return true }
 
 // sending returns a subscription to a track, without anybody at the other end.
 func sending(t testing.TB, track *moq.Track) *Delivery {

@@ -33,6 +33,8 @@ type Codes interface {
 	// Session is the code that closes a session because of err; nil if it has
 	// come to its end.
 	Session(err error) uint32
+	// Reason is why a peer ended a stream with a code.
+	Reason(code uint32) *moq.EndError
 	// SessionEnd tells whether a code of the peer is that of a session's end.
 	SessionEnd(code uint32) bool
 }

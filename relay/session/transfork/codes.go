@@ -8,7 +8,6 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session/base"
-	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
@@ -17,6 +16,9 @@ type codes struct{}
 
 // Stream is the code that ends a stream.
 func (codes) Stream(err error) uint32 { return uint32(codeOf(err)) }
+
+// Reason is why a peer ended a stream with a code.
+func (codes) Reason(code uint32) *moq.EndError { return endOf(wire.Code(code)) }
 
 // SessionEnd tells whether a peer that closes with a code had no complaint.
 func (codes) SessionEnd(code uint32) bool { return wire.Code(code) == wire.CodeCancel }
@@ -105,29 +107,6 @@ func endOf(code wire.Code) *moq.EndError {
 		return &moq.EndError{Reason: reason}
 	}
 	return &moq.EndError{Reason: moq.Internal, Detail: code.String()}
-}
-
-// endOfStream returns why something ended whose stream could not be read on.
-func (s *Session) endOfStream(err error) error {
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
-		return endOf(wire.Code(e.Code))
-	}
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
-	}
-	return s.endOfConn(err)
-}
-
-// endOfConn returns why what a peer published ended with its connection. A
-// publisher that is done closes it with code 0: that is a clean end, unless one
-// side is going away. Of a relay, which others publish to, it says nothing.
-func (s *Session) endOfConn(err error) error {
-	e, ok := errors.AsType[*transport.CloseError](err)
-	isPublisher := !s.IsClient && !s.isPeer()
-	if ok && isPublisher && e.Remote && e.Err == nil && wire.Code(e.Code) == wire.CodeCancel && !s.IsEnding() {
-		return moq.ErrEnded
-	}
-	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}
 }
 
 // The wire's priorities are signed and, by the numbers that clients of the time

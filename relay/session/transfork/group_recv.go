@@ -50,12 +50,12 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream) {
 	s.mu.Lock()
 	u := s.receiving[header.ID]
 	s.mu.Unlock()
-	if u == nil || !u.begin(stream) {
+	if u == nil || !u.Begin(stream) {
 		stream.CancelRead(uint32(wire.CodeNotFound))
 		return
 	}
-	defer u.done(stream)
-	group, err := u.track.CreateGroup(header.Sequence)
+	defer u.Done(stream)
+	group, err := u.Track.CreateGroup(header.Sequence)
 	if err != nil {
 		stream.CancelRead(uint32(codeOfGroup(err)))
 		return
@@ -65,25 +65,6 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream) {
 	if err != nil {
 		stream.CancelRead(uint32(codeOfGroup(err)))
 	}
-}
-
-// begin notes that a group is being received, unless the subscription is over.
-func (u *upstream) begin(stream transport.ReceiveStream) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
-		return false
-	}
-	u.receiving[stream] = struct{}{}
-	return true
-}
-
-func (u *upstream) done(stream transport.ReceiveStream) {
-	u.mu.Lock()
-	delete(u.receiving, stream)
-	u.quietSince = time.Now()
-	u.mu.Unlock()
-	notify(u.moved)
 }
 
 // receiveFrames reads frames until the stream ends. Only a FIN between two
@@ -99,7 +80,7 @@ func (s *Session) receiveFrames(r *base.Reader, group *moq.GroupWriter) error {
 			err = s.receiveFrame(r, group, header.Size)
 		}
 		if err != nil {
-			group.Abort(endOfGroup(err))
+			group.Abort(s.EndOfGroup(err))
 			return err
 		}
 	}
@@ -121,23 +102,6 @@ func (s *Session) receiveFrame(r *base.Reader, group *moq.GroupWriter, size uint
 	return nil
 }
 
-// endOfGroup returns what a group is aborted with.
-func endOfGroup(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return moq.ErrTruncated
-	}
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
-		if _, ok := wire.Code(e.Code).App(); ok {
-			return endOf(wire.Code(e.Code))
-		}
-		return moq.ErrTruncated
-	}
-	if e, ok := errors.AsType[*moq.EndError](err); ok {
-		return e
-	}
-	return moq.ErrTruncated
-}
-
 // codeOfGroup returns the code to stop a group with that we do not take. If it
 // was its sender who ended it, nothing comes of it.
 func codeOfGroup(err error) wire.Code {
@@ -150,12 +114,5 @@ func codeOfGroup(err error) wire.Code {
 		return wire.CodeCancel
 	default: // the track has ended
 		return wire.CodeNotFound
-	}
-}
-
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

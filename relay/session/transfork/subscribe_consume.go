@@ -3,10 +3,8 @@ package transfork
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
@@ -16,54 +14,29 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
-const (
-	// answerTimeout is how long a publisher may take to answer SUBSCRIBE.
-	answerTimeout = 10 * time.Second
-	// updateInterval is the least time between two SUBSCRIBE_UPDATE.
-	updateInterval = 100 * time.Millisecond
-)
-
 // upstream is a subscription at the peer, shared by all who ask for the path.
 type upstream struct {
-	// Static after construction.
+	*base.Upstream
 	session *Session
-	track   *moq.Track
-	moved   chan struct{} // holds 1: receiving or quietSince has changed
-	gone    chan struct{} // closed when the peer has withdrawn the path
-	leave   sync.Once     // closes gone
 
 	// Owned by run; changed while session.mu is held.
 	id wire.SubscribeID
-
-	mu         sync.Mutex
-	over       bool
-	receiving  map[transport.ReceiveStream]struct{}
-	quietSince time.Time // when receiving became empty
 }
 
 // Track subscribes at the peer, unless that is done already, and returns at once.
 func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	if !hasWireForm(path) {
-		return nil, fmt.Errorf("subscribe %q: no path of MoqTransfork: %w", path, moq.ErrNotFound)
+		return nil, base.NoPath(path, "MoqTransfork")
 	}
 	s.mu.Lock()
 	if u, ok := s.upstreams[path]; ok {
 		s.mu.Unlock()
-		return u.track, nil
+		return u.Upstream.Track, nil
 	}
 	u := &upstream{
-		session: s,
-		track: moq.NewTrack(moq.TrackConfig{
-			Path:      path,
-			Info:      moq.Info{Priority: moq.DefaultPriority},
-			Budget:    s.Config.Budget,
-			Limits:    s.Config.TrackLimits,
-			Retention: s.Config.Retention,
-		}),
-		id:        s.nextID,
-		moved:     make(chan struct{}, 1),
-		gone:      make(chan struct{}),
-		receiving: make(map[transport.ReceiveStream]struct{}),
+		Upstream: s.NewUpstream(path, moq.Info{Priority: moq.DefaultPriority}),
+		session:  s,
+		id:       s.nextID,
 	}
 	s.nextID++
 	s.upstreams[path] = u
@@ -72,7 +45,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	if !s.Spawn(u.run) {
 		u.end(moq.ErrGoingAway)
 	}
-	return u.track, nil
+	return u.Upstream.Track, nil
 }
 
 // unannounced notes that the peer has withdrawn a path. Whoever asks for it from
@@ -83,7 +56,7 @@ func (s *Session) unannounced(path moq.Path) {
 	delete(s.upstreams, path)
 	s.mu.Unlock()
 	if ok {
-		u.leave.Do(func() { close(u.gone) })
+		u.Withdrawn()
 	}
 }
 
@@ -91,10 +64,10 @@ func (s *Session) unannounced(path moq.Path) {
 func (u *upstream) run() {
 	err := moq.ErrInternal // what a panic leaves behind
 	defer func() { u.end(err) }()
-	if err = u.awaitDemand(); err == nil {
+	if err = u.AwaitDemand(); err == nil {
 		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
 		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
-		err = u.subscribe(u.first())
+		err = u.subscribe(u.First())
 		if errors.Is(err, errStartsLate) {
 			u.renumber()
 			err = u.subscribe(nil)
@@ -121,65 +94,19 @@ func (u *upstream) renumber() {
 func (u *upstream) end(err error) {
 	s := u.session
 	s.mu.Lock()
-	if s.upstreams[u.track.Path()] == u {
-		delete(s.upstreams, u.track.Path())
+	if s.upstreams[u.Track.Path()] == u {
+		delete(s.upstreams, u.Track.Path())
 	}
 	delete(s.receiving, u.id)
 	s.mu.Unlock()
-	u.track.End(err)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.over = true
-	if errors.Is(err, moq.ErrEnded) {
-		return // what has begun may still be finished
-	}
-	for stream := range u.receiving {
-		stream.CancelRead(uint32(wire.CodeNotFound))
-	}
-}
-
-// awaitDemand waits until the session is ready and somebody has subscribed.
-func (u *upstream) awaitDemand() error {
-	gone := u.session.Conn.Context()
-	select {
-	case <-u.session.Ready():
-	case <-gone.Done():
-		return u.session.endOfConn(context.Cause(gone))
-	}
-	idle := time.NewTimer(u.linger())
-	defer idle.Stop()
-	for {
-		demand, changed := u.track.Demand()
-		if demand.Subscribers > 0 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-idle.C:
-			if u.track.EndIfIdle() {
-				return moq.ErrCancelled
-			}
-			idle.Reset(u.linger())
-		case <-gone.Done():
-			return u.session.endOfConn(context.Cause(gone))
-		}
-	}
-}
-
-// linger is how long nobody needs to be subscribed before the subscription ends:
-// not at all where the peer waits for it to end.
-func (u *upstream) linger() time.Duration {
-	if u.session.IsEnding() {
-		return 0
-	}
-	return max(u.session.Config.Linger, 0)
+	u.End(err)
 }
 
 // request is the subscription as the peer is asked for it.
 func (u *upstream) request(d moq.Demand, first *uint64) wire.Subscribe {
 	return wire.Subscribe{
 		ID:       u.id,
-		Path:     u.track.Path().Parts(),
+		Path:     u.Track.Path().Parts(),
 		Priority: fromPriority(d.Priority),
 		Order:    fromOrder(d.Order),
 		Expires:  fromAge(d.MaxAge),
@@ -187,49 +114,28 @@ func (u *upstream) request(d moq.Demand, first *uint64) wire.Subscribe {
 	}
 }
 
-// first is the first group that the peer is asked for, if all subscribers have
-// named one: they had the track of another node before.
-func (u *upstream) first() *uint64 {
-	first, ok := u.track.FirstWanted()
-	if !ok {
-		return nil
-	}
-	return &first
-}
-
 // subscribe opens the Subscribe stream and attends to it until the subscription
 // is over. It returns what the track ends with, or errStartsLate.
 func (u *upstream) subscribe(first *uint64) error {
 	s := u.session
-	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), answerTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), base.AnswerTimeout, base.ErrNoAnswer)
 	defer cancel()
 	stream, err := s.Conn.OpenStream(ctx)
 	if err != nil {
-		return u.failed(err)
+		return s.EndOfStream(err)
 	}
 	stream.SetPriority(base.ControlUrgency, false)
-	demand, _ := u.track.Demand()
+	demand, _ := u.Track.Demand()
 	told := u.request(demand, first)
 	sent := time.Now()
 	if _, err := stream.Write(told.Append(wire.StreamSubscribe.Append(nil))); err != nil {
-		return u.failed(err)
+		return s.EndOfStream(err)
 	}
 	a := &attendance{upstream: u, stream: stream, first: first, told: told, sent: sent, answered: make(chan struct{}), ended: make(chan error, 1)}
 	if !s.Spawn(func() { a.ended <- a.read(base.NewReader(stream)) }) {
 		return moq.ErrGoingAway
 	}
-	return a.attend(ctx)
-}
-
-// errNoAnswer is why a subscription ends that the publisher did not answer.
-var errNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer SUBSCRIBE"}
-
-// failed returns what the track ends with if its stream could not be used.
-func (u *upstream) failed(err error) error {
-	if errors.Is(err, errNoAnswer) {
-		return errNoAnswer
-	}
-	return u.session.endOfStream(err)
+	return u.Attend(ctx, a, a.answered, a.ended)
 }
 
 // attendance is an upstream subscription whose SUBSCRIBE has been sent.
@@ -241,12 +147,9 @@ type attendance struct {
 	answered chan struct{} // closed by read when INFO has come
 	ended    chan error    // what read returned
 
-	// Owned by attend.
-	told      wire.Subscribe // parameters that the peer knows
-	toldAt    time.Time
-	idleSince time.Time // when the last subscriber left; zero while there are some
-	closingAt time.Time // since when only groups under way are expected; zero before
-	finished  bool      // the peer has sent its FIN
+	// Owned by Attend.
+	told   wire.Subscribe // parameters that the peer knows
+	toldAt time.Time
 }
 
 // read reads INFO and GROUP_DROP until the publisher ends the stream. A nil
@@ -271,7 +174,7 @@ func (a *attendance) read(r *base.Reader) error {
 			return moq.ErrGoingAway
 		}
 		last := drop.First + min(drop.Extra, math.MaxUint64-drop.First)
-		a.track.Drop(drop.First, last, moq.UpstreamReset)
+		a.Track.Drop(drop.First, last, moq.UpstreamReset)
 	}
 }
 
@@ -281,9 +184,9 @@ func (a *attendance) readError(err error) error {
 	}
 	e, ok := errors.AsType[*transport.StreamError](err)
 	if ok && e.Remote && e.Code == uint32(wire.CodeCancel) && a.session.endsSoon() {
-		return a.session.endOfConn(context.Cause(a.session.Conn.Context()))
+		return a.session.EndOfConn(context.Cause(a.session.Conn.Context()))
 	}
-	return a.session.endOfStream(err)
+	return a.session.EndOfStream(err)
 }
 
 // learn takes what INFO says of the track. Its expiry is left out: from a relay
@@ -291,115 +194,18 @@ func (a *attendance) readError(err error) error {
 // stands for none.
 func (a *attendance) learn(info wire.Info) {
 	if info.Latest > 0 {
-		a.track.SetLargest(moq.Location{Group: info.Latest})
+		a.Track.SetLargest(moq.Location{Group: info.Latest})
 	}
-	a.track.SetInfo(moq.Info{Priority: toPriority(info.Priority), Order: toOrder(info.Order)})
+	a.Track.SetInfo(moq.Info{Priority: toPriority(info.Priority), Order: toOrder(info.Order)})
 }
 
-// attend waits for the end of the subscription: because the peer ends it, has
-// withdrawn the path, or does not answer, or because nobody has subscribed for
-// the linger. Meanwhile it tells the peer when the demand changes.
-func (a *attendance) attend(ctx context.Context) error {
-	gone := a.session.Conn.Context()
-	answered, withdrawn, deadline := a.answered, a.gone, ctx.Done()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		changed, wait, over := a.look(time.Now(), answered == nil)
-		if over != nil {
-			a.unsubscribe()
-			return over
-		}
-		timer.Reset(wait)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-a.moved:
-		case <-answered:
-			answered, deadline = nil, nil
-		case <-withdrawn:
-			withdrawn = nil
-			a.close(time.Now())
-		case err := <-a.ended:
-			if err != nil {
-				refuse(a.stream, wire.CodeCancel)
-				return err
-			}
-			a.close(time.Now())
-			a.finished, answered, deadline = true, nil, nil
-		case <-gone.Done():
-			return a.session.endOfConn(context.Cause(gone))
-		case <-deadline:
-			if gone.Err() != nil {
-				return a.session.endOfConn(context.Cause(gone))
-			}
-			a.unsubscribe()
-			return errNoAnswer
-		}
-	}
-}
-
-// look does what is due now. It returns a channel that tells of the next change
-// of the demand, how long to wait at most, and what the track ends with if it is
-// over.
-func (a *attendance) look(now time.Time, isAnswered bool) (changed <-chan struct{}, wait time.Duration, over error) {
-	demand, changed := a.track.Demand()
-	wait = time.Hour
-	if !a.closingAt.IsZero() {
-		settled, ok := a.settled(now)
-		if ok {
-			return nil, 0, moq.ErrEnded
-		}
-		wait = min(wait, settled)
-	}
-	if demand.Subscribers > 0 {
-		a.idleSince = time.Time{}
-		if isAnswered && a.session.marked && a.closingAt.IsZero() {
-			wait = min(wait, a.tell(demand, now))
-		}
-		return changed, wait, nil
-	}
-	if a.idleSince.IsZero() {
-		a.idleSince = now
-	}
-	left := a.linger() - now.Sub(a.idleSince)
-	if left <= 0 && a.track.EndIfIdle() {
-		return nil, 0, moq.ErrCancelled
-	}
-	return changed, min(wait, max(left, time.Millisecond)), nil
-}
-
-// close notes that no further group is to be expected.
-func (a *attendance) close(now time.Time) {
-	if a.closingAt.IsZero() {
-		a.closingAt = now
-	}
-}
-
-// settled tells whether all groups are in that were sent before the end of the
-// subscription, or when to look again.
-func (a *attendance) settled(now time.Time) (time.Duration, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.receiving) > 0 {
-		return time.Hour, false
-	}
-	quiet := a.closingAt
-	if a.quietSince.After(quiet) {
-		quiet = a.quietSince
-	}
-	left := quiet.Add(a.session.SettleTime()).Sub(now)
-	return max(left, time.Millisecond), left <= 0
-}
-
-// tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows,
-// or returns when to.
-func (a *attendance) tell(demand moq.Demand, now time.Time) time.Duration {
+// Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
+func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
 	wanted := a.request(demand, nil)
-	if wanted.Priority == a.told.Priority && wanted.Order == a.told.Order && wanted.Expires == a.told.Expires {
+	if !a.session.marked || wanted.Priority == a.told.Priority && wanted.Order == a.told.Order && wanted.Expires == a.told.Expires {
 		return time.Hour
 	}
-	if left := a.toldAt.Add(updateInterval).Sub(now); left > 0 {
+	if left := a.toldAt.Add(base.UpdateInterval).Sub(now); left > 0 {
 		return left
 	}
 	a.told, a.toldAt = wanted, now
@@ -408,10 +214,13 @@ func (a *attendance) tell(demand moq.Demand, now time.Time) time.Duration {
 	return time.Hour
 }
 
-// unsubscribe ends the stream from our side. moq-relay 0.6.8 notices a FIN only
+// Complete does not know: nothing says which group is the last.
+func (a *attendance) Complete() bool { return false }
+
+// Unsubscribe ends the stream from our side. moq-relay 0.6.8 notices a FIN only
 // when a later group is refused, a reset at once.
-func (a *attendance) unsubscribe() {
-	if a.finished {
+func (a *attendance) Unsubscribe(finished bool) {
+	if finished {
 		_ = a.stream.Close() // a FIN for a FIN
 		return
 	}

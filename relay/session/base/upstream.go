@@ -1,0 +1,325 @@
+package base
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
+
+const (
+	// AnswerTimeout is how long a publisher may take to answer a request.
+	AnswerTimeout = 10 * time.Second
+	// UpdateInterval is the least time between two changes of a subscription at
+	// the peer.
+	UpdateInterval = 100 * time.Millisecond
+)
+
+// ErrNoAnswer is why a subscription ends that the publisher did not answer.
+var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer SUBSCRIBE"}
+
+// Upstream is a subscription at the peer, shared by all who ask for the path.
+type Upstream struct {
+	// Static after construction.
+	Track *moq.Track
+	base  *Base
+	moved chan struct{} // holds 1: receiving or quietSince has changed
+	gone  chan struct{} // closed when the peer has withdrawn the path
+	leave sync.Once     // closes gone
+
+	mu         sync.Mutex
+	over       bool
+	receiving  map[transport.ReceiveStream]struct{}
+	quietSince time.Time // when receiving became empty
+}
+
+// NewUpstream returns a subscription of a path that nobody has asked the peer
+// for yet.
+func (b *Base) NewUpstream(path moq.Path, info moq.Info) *Upstream {
+	return &Upstream{
+		Track: moq.NewTrack(moq.TrackConfig{
+			Path:      path,
+			Info:      info,
+			Budget:    b.Config.Budget,
+			Limits:    b.Config.TrackLimits,
+			Retention: b.Config.Retention,
+		}),
+		base:      b,
+		moved:     make(chan struct{}, 1),
+		gone:      make(chan struct{}),
+		receiving: make(map[transport.ReceiveStream]struct{}),
+	}
+}
+
+// Withdrawn notes that the peer has withdrawn the path.
+func (u *Upstream) Withdrawn() { u.leave.Do(func() { close(u.gone) }) }
+
+// End ends the track. Groups that come later are refused.
+func (u *Upstream) End(err error) {
+	u.Track.End(err)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
+	if errors.Is(err, moq.ErrEnded) {
+		return // what has begun may still be finished
+	}
+	for stream := range u.receiving {
+		stream.CancelRead(u.base.Codes.Stream(moq.ErrNotFound))
+	}
+}
+
+// Begin notes that a group is being received, unless the subscription is over.
+// Who begins calls Done.
+func (u *Upstream) Begin(stream transport.ReceiveStream) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return false
+	}
+	u.receiving[stream] = struct{}{}
+	return true
+}
+
+// Done notes that a group is not received any more.
+func (u *Upstream) Done(stream transport.ReceiveStream) {
+	u.mu.Lock()
+	delete(u.receiving, stream)
+	u.quietSince = time.Now()
+	u.mu.Unlock()
+	notify(u.moved)
+}
+
+// AwaitDemand waits until the session is ready and somebody has subscribed.
+func (u *Upstream) AwaitDemand() error {
+	gone := u.base.Conn.Context()
+	select {
+	case <-u.base.ready:
+	case <-gone.Done():
+		return u.base.EndOfConn(context.Cause(gone))
+	}
+	idle := time.NewTimer(u.linger())
+	defer idle.Stop()
+	for {
+		demand, changed := u.Track.Demand()
+		if demand.Subscribers > 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-u.Track.Ended():
+			return u.Track.Err()
+		case <-idle.C:
+			if u.Track.EndIfIdle() {
+				return moq.ErrCancelled
+			}
+			idle.Reset(u.linger())
+		case <-gone.Done():
+			return u.base.EndOfConn(context.Cause(gone))
+		}
+	}
+}
+
+// linger is how long nobody needs to be subscribed before the subscription ends:
+// not at all where the peer waits for it to end.
+func (u *Upstream) linger() time.Duration {
+	if u.base.IsEnding() {
+		return 0
+	}
+	return max(u.base.Config.Linger, 0)
+}
+
+// First is the first group that the peer is to be asked for, if all subscribers
+// have named one: they had the track of another node before.
+func (u *Upstream) First() *uint64 {
+	first, ok := u.Track.FirstWanted()
+	if !ok {
+		return nil
+	}
+	return &first
+}
+
+// Asked is a subscription as the peer was asked for it. Its methods are called
+// by Attend alone.
+type Asked interface {
+	// Tell tells the peer of the demand if that has changed, and returns when to
+	// call it again at the latest.
+	Tell(d moq.Demand, now time.Time) time.Duration
+	// Complete tells whether all groups are known to have come that the peer has
+	// said it would send.
+	Complete() bool
+	// Unsubscribe ends the stream from our side. The peer may have done so from
+	// its own.
+	Unsubscribe(finished bool)
+}
+
+// attendance is an upstream subscription that the peer was asked for.
+type attendance struct {
+	*Upstream
+	asked     Asked
+	idleSince time.Time // when the last subscriber left; zero while there are some
+	closingAt time.Time // since when only groups under way are expected; zero before
+	finished  bool      // the peer has sent its FIN
+}
+
+// Attend waits for the end of the subscription: because the peer ends it, has
+// withdrawn the path, or does not answer, or because nobody has subscribed for
+// the linger. Meanwhile it tells the peer when the demand changes. answered is
+// closed when the peer has answered, which ctx bounds; ended receives how it
+// ended the stream, nil for a FIN.
+func (u *Upstream) Attend(ctx context.Context, asked Asked, answered <-chan struct{}, ended <-chan error) error {
+	a := &attendance{Upstream: u, asked: asked}
+	gone := a.base.Conn.Context()
+	withdrawn, deadline := a.gone, ctx.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		changed, wait, over := a.look(time.Now(), answered == nil)
+		if over != nil {
+			asked.Unsubscribe(a.finished)
+			return over
+		}
+		timer.Reset(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-a.moved:
+		case <-answered:
+			answered, deadline = nil, nil
+		case <-withdrawn:
+			withdrawn = nil
+			a.close(time.Now())
+		case err := <-ended:
+			if err != nil {
+				asked.Unsubscribe(false)
+				return err
+			}
+			a.close(time.Now())
+			a.finished, answered, deadline = true, nil, nil
+		case <-gone.Done():
+			return a.base.EndOfConn(context.Cause(gone))
+		case <-deadline:
+			if gone.Err() != nil {
+				return a.base.EndOfConn(context.Cause(gone))
+			}
+			asked.Unsubscribe(false)
+			return ErrNoAnswer
+		}
+	}
+}
+
+// look does what is due now. It returns a channel that tells of the next change
+// of the demand, how long to wait at most, and what the track ends with if it is
+// over.
+func (a *attendance) look(now time.Time, isAnswered bool) (changed <-chan struct{}, wait time.Duration, over error) {
+	demand, changed := a.Track.Demand()
+	wait = time.Hour
+	if !a.closingAt.IsZero() {
+		settled, ok := a.settled(now)
+		if ok {
+			return nil, 0, moq.ErrEnded
+		}
+		wait = min(wait, settled)
+	}
+	if demand.Subscribers > 0 {
+		a.idleSince = time.Time{}
+		if isAnswered && a.closingAt.IsZero() {
+			wait = min(wait, a.asked.Tell(demand, now))
+		}
+		return changed, wait, nil
+	}
+	if a.idleSince.IsZero() {
+		a.idleSince = now
+	}
+	left := a.linger() - now.Sub(a.idleSince)
+	if left <= 0 && a.Track.EndIfIdle() {
+		return nil, 0, moq.ErrCancelled
+	}
+	return changed, min(wait, max(left, time.Millisecond)), nil
+}
+
+// close notes that no further group is to be expected.
+func (a *attendance) close(now time.Time) {
+	if a.closingAt.IsZero() {
+		a.closingAt = now
+	}
+}
+
+// settled tells whether all groups are in that were sent before the end of the
+// subscription, or when to look again.
+func (a *attendance) settled(now time.Time) (time.Duration, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.receiving) > 0 {
+		return time.Hour, false
+	}
+	if a.asked.Complete() {
+		return 0, true
+	}
+	quiet := a.closingAt
+	if a.quietSince.After(quiet) {
+		quiet = a.quietSince
+	}
+	left := quiet.Add(a.base.SettleTime()).Sub(now)
+	return max(left, time.Millisecond), left <= 0
+}
+
+// EndOfStream returns why something ended whose stream could not be read on.
+func (b *Base) EndOfStream(err error) error {
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+		return b.Codes.Reason(e.Code)
+	}
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
+	}
+	if errors.Is(err, ErrNoAnswer) {
+		return ErrNoAnswer
+	}
+	return b.EndOfConn(err)
+}
+
+// EndOfConn returns why what a peer published ended with its connection. A
+// publisher that is done closes it with the code for that: that is a clean end,
+// unless one side is going away. Of a relay, which others publish to, it says
+// nothing.
+func (b *Base) EndOfConn(err error) error {
+	e, ok := errors.AsType[*transport.CloseError](err)
+	isPublisher := !b.IsClient && !b.IsNode()
+	if ok && isPublisher && e.Remote && e.Err == nil && b.Codes.SessionEnd(e.Code) && !b.IsEnding() {
+		return moq.ErrEnded
+	}
+	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}
+}
+
+// IsNode tells whether the other end is a node of the cluster, once the
+// handshake is done.
+func (b *Base) IsNode() bool { return b.IsReady() && b.kind.Peer == metrics.Node }
+
+// EndOfGroup returns what a group is aborted with whose stream ended with err
+// before the group did.
+func (b *Base) EndOfGroup(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return moq.ErrTruncated
+	}
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+		if reason := b.Codes.Reason(e.Code); reason.App > 0 {
+			return reason
+		}
+		return moq.ErrTruncated
+	}
+	if e, ok := errors.AsType[*moq.EndError](err); ok {
+		return e
+	}
+	return moq.ErrTruncated
+}
+
+// NoPath is the error of a path that a protocol has no form for.
+func NoPath(path moq.Path, protocol string) error {
+	return fmt.Errorf("subscribe %q: no path of %s: %w", path, protocol, moq.ErrNotFound)
+}
