@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -84,12 +85,45 @@ type Announcement struct {
 	Kind   Kind
 	Class  Class
 	Source Source
-	Node   string   // name of the node behind a peer's session, else ""
-	Hops   []string // nodes it came through, the publisher's first
-	Cost   uint64   // of the way, comparable among announcements with as many hops
+	Node   string // name of the node behind a peer's session, else ""
+	// Hops are the publisher, the nodes it came through, and who announced it
+	// here. Nil: nobody has said.
+	Hops []Hop
+	// Warm and Cold are what it costs to pull it, where it is being pulled and
+	// where it is not.
+	Warm, Cold uint64
 }
 
-func (a Announcement) validate(node string) error {
+// Hop is the number by which a publisher or a node knows announcements that have
+// been there. It is chosen at random; 0 is an unknown one, which equals none.
+type Hop uint64
+
+// NewHop returns a number for this process, one that clients can read that know
+// no integers but in a float64.
+func NewHop() Hop { return Hop(rand.Uint64N(1<<53-1) + 1) }
+
+// MaxCost is the highest cost, and the cold one of a way that says nothing of it.
+const MaxCost = 1<<62 - 1
+
+// Publisher is who the content is of, 0 if that is unknown: routes with the same
+// one lead to the same content.
+func (a Announcement) Publisher() Hop {
+	if len(a.Hops) == 0 {
+		return 0
+	}
+	return a.Hops[0]
+}
+
+// Passed tells whether the announcement has come through a hop.
+func (a Announcement) Passed(hop Hop) bool { return hop != 0 && slices.Contains(a.Hops, hop) }
+
+// isAnonymous tells whether a hop of the way is unknown, so that a loop through
+// it would not be seen.
+func (a Announcement) isAnonymous() bool {
+	return a.Class == Peer && (len(a.Hops) == 0 || slices.Contains(a.Hops, 0))
+}
+
+func (a Announcement) validate(self Hop) error {
 	switch {
 	case a.Path.Len() > MaxPathParts:
 		return fmt.Errorf("path of %d parts, at most %d are allowed: %w", a.Path.Len(), MaxPathParts, moq.ErrMalformed)
@@ -97,12 +131,12 @@ func (a Announcement) validate(node string) error {
 		return fmt.Errorf("path of %d bytes, at most %d are allowed: %w", a.Path.Size(), MaxPathBytes, moq.ErrMalformed)
 	case len(a.Hops) > MaxHops:
 		return fmt.Errorf("route of %d hops, at most %d are allowed: %w", len(a.Hops), MaxHops, moq.ErrOverloaded)
-	case node != "" && slices.Contains(a.Hops, node):
-		return fmt.Errorf("%w through this node %q", ErrLoop, node)
+	case a.Passed(self):
+		return fmt.Errorf("%w through this node", ErrLoop)
 	}
 	for i, hop := range a.Hops {
-		if slices.Contains(a.Hops[:i], hop) {
-			return fmt.Errorf("%w through %q", ErrLoop, hop)
+		if hop != 0 && slices.Contains(a.Hops[:i], hop) {
+			return fmt.Errorf("%w through %d", ErrLoop, hop)
 		}
 	}
 	return nil
@@ -127,20 +161,29 @@ func (r *Registration) Withdraw() {
 	r.table.withdraw(r)
 }
 
-// compareRoutes puts the better of two routes first: what is published here
-// before what other nodes have, then the shorter, then the newer one.
+// compareRoutes puts the better of two routes first: one whose hops are all
+// known, so that loops are seen, then the cheaper, the shorter, what is
+// published here, and the newer one.
 func compareRoutes(a, b *Registration) int {
+	x, y := a.announcement, b.announcement
 	return cmp.Or(
-		cmp.Compare(distance(a), distance(b)),
-		cmp.Compare(len(a.announcement.Hops), len(b.announcement.Hops)),
-		cmp.Compare(a.announcement.Cost, b.announcement.Cost),
+		compareBool(x.isAnonymous(), y.isAnonymous()),
+		cmp.Compare(x.Warm, y.Warm),
+		cmp.Compare(x.Cold, y.Cold),
+		cmp.Compare(len(x.Hops), len(y.Hops)),
+		compareBool(x.Class == Peer, y.Class == Peer),
 		cmp.Compare(b.number, a.number),
 	)
 }
 
-func distance(r *Registration) int {
-	if r.announcement.Class == Peer {
+// compareBool puts false first.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
 		return 1
 	}
-	return 0
 }

@@ -11,8 +11,8 @@ import (
 
 // Config is what a table is made with. The zero value suits a client.
 type Config struct {
-	Node             string // our name; announcements that came through it are refused. "": not checked
-	MaxAnnouncements int    // 0: no limit
+	Self             Hop // this node; announcements that came through it are refused. 0: not checked
+	MaxAnnouncements int // 0: no limit
 }
 
 // Table holds announcements. Its methods are for any goroutine.
@@ -34,7 +34,7 @@ type node struct {
 	watches  map[*Watch]struct{}
 }
 
-// NewTable returns an empty table that checks no node name and has no limit.
+// NewTable returns an empty table that checks no hop and has no limit.
 func NewTable() *Table {
 	return New(Config{})
 }
@@ -47,7 +47,7 @@ func New(c Config) *Table {
 // Announce adds an announcement. It is refused if it loops, with [ErrLoop], or
 // if it is out of bounds.
 func (t *Table) Announce(a Announcement) (*Registration, error) {
-	if err := a.validate(t.config.Node); err != nil {
+	if err := a.validate(t.config.Self); err != nil {
 		return nil, fmt.Errorf("announce %q: %w", a.Path, err)
 	}
 	a.Hops = slices.Clone(a.Hops)

@@ -32,10 +32,12 @@ func announcement(t testing.TB, s string) Announcement {
 	a.Class = map[string]Class{"local": Local, "client": Client, "peer": Peer}[f[0]]
 	a.Kind = map[string]Kind{"track": Track, "broadcast": Broadcast}[f[1]]
 	if f[3] != "" {
-		a.Hops = strings.Split(f[3], ",")
+		for hop := range strings.SplitSeq(f[3], ",") {
+			a.Hops = append(a.Hops, Hop(hop[0]))
+		}
 	}
 	if f[4] != "" {
-		if _, err := fmt.Sscan(f[4], &a.Cost); err != nil {
+		if _, err := fmt.Sscan(f[4], &a.Warm); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,17 +120,14 @@ func TestWithdrawIsByIdentity(t *testing.T) {
 }
 
 func TestAnnounceRefuses(t *testing.T) {
-	table := New(Config{Node: "self", MaxAnnouncements: 1})
-	long := make([]string, MaxHops+1)
-	for i := range long {
-		long[i] = fmt.Sprint(i)
-	}
+	table := New(Config{Self: 's', MaxAnnouncements: 1})
+	long := make([]Hop, MaxHops+1)
 	for name, tc := range map[string]struct {
 		a    Announcement
 		want error
 	}{
-		"a loop through us":      {Announcement{Hops: []string{"x", "self", "y"}}, ErrLoop},
-		"a loop through another": {Announcement{Hops: []string{"x", "y", "x"}}, ErrLoop},
+		"a loop through us":      {Announcement{Hops: []Hop{'x', 's', 'y'}}, ErrLoop},
+		"a loop through another": {Announcement{Hops: []Hop{'x', 'y', 'x'}}, ErrLoop},
 		"too many hops":          {Announcement{Hops: long}, moq.ErrOverloaded},
 		"too many parts":         {Announcement{Path: moq.NewPath(make([]string, MaxPathParts+1)...)}, moq.ErrMalformed},
 		"too many bytes":         {Announcement{Path: moq.NewPath(strings.Repeat("x", MaxPathBytes+1))}, moq.ErrMalformed},

@@ -15,16 +15,19 @@ type EventType uint8
 const (
 	Active EventType = iota // it can be subscribed
 	Ended                   // it cannot any more
+	Updated                 // what is active is reached in another way
 	Live                    // all that was there at the start has been told; comes once
 )
 
-// String returns "active", "ended" or "live".
+// String returns "active", "ended", "updated" or "live".
 func (e EventType) String() string {
 	switch e {
 	case Active:
 		return "active"
 	case Ended:
 		return "ended"
+	case Updated:
+		return "updated"
 	default:
 		return "live"
 	}
@@ -33,7 +36,7 @@ func (e EventType) String() string {
 // Event is one thing a watch has to tell.
 type Event struct {
 	Type         EventType
-	Announcement Announcement // the best route of an Active; what was last told of an Ended
+	Announcement Announcement // the route of an Active or Updated; what was last told of an Ended
 }
 
 // Watch tells what is announced below a prefix, as it is and as it changes. Next
@@ -118,9 +121,11 @@ func (w *Watch) Close() {
 
 // Next waits for the next event. First come those of what is announced already,
 // then Live, then the changes. Of one path and kind, Active and Ended take
-// turns. If a better route comes up, that is told as Ended and Active only where
-// subscribers should move: when the route told is gone, or when the better one
-// is published here and not at another node.
+// turns. If another route becomes the best, to the same publisher, that is
+// Updated between the two. If it leads to another one, or to one that is unknown,
+// it is told as Ended and Active, and only where subscribers should move: when
+// the route told is gone, or when the better one is published here and not at
+// another node.
 func (w *Watch) Next(ctx context.Context) (Event, error) {
 	for {
 		i, routes, err := w.pop()
@@ -178,8 +183,9 @@ func (w *Watch) becomesLive() bool {
 func (w *Watch) look(i *item, routes []*Registration) (Event, bool) {
 	best := w.best(routes)
 	told := i.told
-	replaced := told != nil && best != nil && told != best &&
-		(best.announcement.Class != Peer || !w.stands(told, routes))
+	changed := told != nil && best != nil && told != best
+	updated := changed && isSamePublisher(told, best)
+	replaced := changed && !updated && (best.announcement.Class != Peer || !w.stands(told, routes))
 
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
@@ -190,6 +196,9 @@ func (w *Watch) look(i *item, routes []*Registration) (Event, bool) {
 		i.told = nil
 		i.element = w.changed.PushFront(i)
 		return Event{Ended, told.announcement}, true
+	case updated:
+		i.told = best
+		return Event{Updated, best.announcement}, true
 	case told == nil && best != nil:
 		i.told = best
 		w.settleLocked(i)
@@ -215,6 +224,11 @@ func (w *Watch) best(routes []*Registration) *Registration {
 		}
 	}
 	return nil
+}
+
+func isSamePublisher(a, b *Registration) bool {
+	publisher := a.announcement.Publisher()
+	return publisher != 0 && publisher == b.announcement.Publisher()
 }
 
 // stands tells whether a route that was told could be told again.

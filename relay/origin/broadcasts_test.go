@@ -1,0 +1,109 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+)
+
+// TestBroadcasts: tracks that are announced one by one are told as the broadcast
+// above them, once, for as long as there is one.
+func TestBroadcasts(t *testing.T) {
+	table := NewTable()
+	b := table.WatchBroadcasts(moq.ParsePath("demo"), nil)
+	defer b.Close()
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	told := func() string {
+		var all []string
+		for {
+			e, err := b.Next(done)
+			if err != nil {
+				return strings.Join(all, " ")
+			}
+			if e.Type == Live {
+				continue
+			}
+			if e.Announcement.Kind != Broadcast {
+				t.Errorf("%v of a %v", e.Type, e.Announcement.Kind)
+			}
+			all = append(all, fmt.Sprintf("%v:%v:%v", e.Type, e.Announcement.Path, e.Announcement.Hops))
+		}
+	}
+	want := func(what, want string) {
+		t.Helper()
+		if got := told(); got != want {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	one := announcement(t, "client track demo/cam/video")
+	two := announcement(t, "client track demo/cam/audio")
+	two.Source = one.Source
+	video, err := table.Announce(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want("the first track", "active:demo/cam:[]")
+	audio, err := table.Announce(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want("the second one", "")
+	video.Withdraw()
+	want("the first is gone", "")
+	cam := announce(t, table, "peer broadcast demo/cam x")
+	want("another has the same as a broadcast", "")
+	audio.Withdraw()
+	want("the other takes over", "ended:demo/cam:[] active:demo/cam:[120]")
+	cam.Withdraw()
+	want("nobody has it", "ended:demo/cam:[120]")
+	announce(t, table, "client track demo")
+	want("a track of a broadcast above the prefix", "")
+	announce(t, table, "client broadcast demo")
+	want("a broadcast at the prefix", "active:demo:[]")
+	if len(b.known) != 1 {
+		t.Errorf("%d broadcasts are remembered", len(b.known))
+	}
+}
+
+// TestUpdated: another way to the same publisher is told as that, and another
+// publisher as an end and a beginning.
+func TestUpdated(t *testing.T) {
+	table := NewTable()
+	w := table.Watch(moq.Path{}, nil)
+	defer w.Close()
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := func(what string, want ...string) {
+		t.Helper()
+		var got []string
+		for {
+			e, err := w.Next(done)
+			if err != nil {
+				break
+			}
+			if e.Type != Live {
+				got = append(got, fmt.Sprintf("%v %v", e.Type, e.Announcement.Hops))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	long := announce(t, table, "peer broadcast a p,x,y 2")
+	want("the first way", "active [112 120 121]")
+	short := announce(t, table, "peer broadcast a p,x 1")
+	want("a cheaper way to the same", "updated [112 120]")
+	other := announce(t, table, "peer broadcast a q,z 0")
+	want("a cheaper one of somebody else", []string(nil)...)
+	short.Withdraw()
+	want("only somebody else is the best", "ended [112 120]", "active [113 122]")
+	other.Withdraw()
+	want("back to the first", "ended [113 122]", "active [112 120 121]")
+	long.Withdraw()
+	want("nobody", "ended [112 120 121]")
+}
