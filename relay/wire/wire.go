@@ -156,6 +156,5 @@ func (d *Decoder) OptSeq() *uint64 {
 	if d.err != nil || v == 0 {
 		return nil
 	}
-	v--
-	return &v
+	return new(v - 1)
 }
