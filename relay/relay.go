@@ -88,7 +88,7 @@ func New(c config.Config, env Environment) (*Relay, error) {
 	r := &Relay{
 		config:  c,
 		env:     env,
-		table:   origin.New(origin.Config{Node: c.ClusterNode}),
+		table:   origin.New(origin.Config{Self: hop}),
 		budget:  moq.NewBudget(memoryLimit(c)),
 		metrics: metrics.New(),
 	}

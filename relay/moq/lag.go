@@ -168,9 +168,10 @@ func (t *Track) demandLocked() {
 // with returns the demand with one more subscriber.
 func (d Demand) with(o SubscribeOptions) Demand {
 	if d.Subscribers == 0 {
-		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge}
+		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge, Recent: o.Recent}
 	}
 	d.Subscribers++
+	d.Recent = d.Recent || o.Recent
 	d.Priority = max(d.Priority, o.Priority)
 	d.Order = min(d.Order, o.Order)
 	if d.MaxAge == 0 || o.MaxAge == 0 {

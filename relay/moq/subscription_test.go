@@ -407,12 +407,12 @@ func TestDemand(t *testing.T) {
 		do   func()
 		want Demand
 	}{
-		{func() {}, Demand{1, 10, Ascending, time.Second}},
-		{func() { subscribe(t, track, SubscribeOptions{Priority: 5, Order: Ascending, MaxAge: time.Minute}) }, Demand{2, 10, Ascending, time.Minute}},
-		{func() { subscribe(t, track, SubscribeOptions{Priority: 20}) }, Demand{3, 20, Descending, 0}},
-		{func() { a.Update(SubscribeOptions{Priority: 30}) }, Demand{3, 30, Descending, 0}},
-		{a.Close, Demand{2, 20, Descending, 0}},
-		{a.Close, Demand{2, 20, Descending, 0}},
+		{func() {}, Demand{1, 10, Ascending, time.Second, false}},
+		{func() { subscribe(t, track, SubscribeOptions{Priority: 5, Order: Ascending, MaxAge: time.Minute}) }, Demand{2, 10, Ascending, time.Minute, false}},
+		{func() { subscribe(t, track, SubscribeOptions{Priority: 20}) }, Demand{3, 20, Descending, 0, false}},
+		{func() { a.Update(SubscribeOptions{Priority: 30}) }, Demand{3, 30, Descending, 0, false}},
+		{a.Close, Demand{2, 20, Descending, 0, false}},
+		{a.Close, Demand{2, 20, Descending, 0, false}},
 	}
 	for i, step := range steps {
 		before, changed := track.Demand()

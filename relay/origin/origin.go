@@ -79,6 +79,13 @@ type Source interface {
 	Track(path moq.Path) (*moq.Track, error)
 }
 
+// Fetcher is a Source that can be asked for a single group. Fetch returns at
+// once, with a track that has this group alone or will, the same one for all who
+// ask while it is there.
+type Fetcher interface {
+	Fetch(path moq.Path, group uint64) (*moq.Track, error)
+}
+
 // Announcement says that a track or a broadcast is reachable through a source.
 type Announcement struct {
 	Path   moq.Path

@@ -13,10 +13,10 @@ type EventType uint8
 
 // The types of events.
 const (
-	Active EventType = iota // it can be subscribed
-	Ended                   // it cannot any more
-	Updated                 // what is active is reached in another way
-	Live                    // all that was there at the start has been told; comes once
+	Active  EventType = iota // it can be subscribed
+	Ended                    // it cannot any more
+	Updated                  // what is active is reached in another way
+	Live                     // all that was there at the start has been told; comes once
 )
 
 // String returns "active", "ended", "updated" or "live".

@@ -78,6 +78,8 @@ type Config struct {
 	Interest moq.Path
 	// Node is our own mark, told in the handshake. Empty: none.
 	Node string
+	// Hop is our own hop, told to peers whose protocol has hops. Zero: none.
+	Hop origin.Hop
 	// Handshaken is called with the peer's mark as soon as it is known, before
 	// anything else of the session is served.
 	Handshaken func(mark string)

@@ -41,6 +41,8 @@ func (plain) AppendHeader(b []byte, sequence uint64) []byte {
 	return wire.AppendVarint(append(b, 0), sequence)
 }
 func (plain) Bytes(chunk moq.Chunk) []byte                      { return chunk.Prefixed() }
+func (plain) AppendStart(b []byte, _ uint64) []byte             { return b }
+func (plain) AppendEnd(b []byte, _ uint64) []byte               { return b }
 func (plain) AppendDrop(b []byte, _, _ uint64, _ uint32) []byte { return b }
 func (plain) TooEarly(uint32, bool) bool                        { return false }
 

@@ -24,6 +24,11 @@ type Subscriber interface {
 	AppendHeader(b []byte, sequence uint64) []byte
 	// Bytes are those of a chunk as they go on the stream.
 	Bytes(chunk moq.Chunk) []byte
+	// AppendStart adds a message that says which group is the first one to come,
+	// and AppendEnd one that says that none from end on will; nothing if there is
+	// no such message.
+	AppendStart(b []byte, sequence uint64) []byte
+	AppendEnd(b []byte, end uint64) []byte
 	// AppendDrop adds a message that says which groups, both ends included, do
 	// not come; nothing if there is none.
 	AppendDrop(b []byte, first, last uint64, code uint32) []byte
@@ -45,6 +50,7 @@ type Delivery struct {
 	began  time.Time // when it was asked for
 	cached bool      // a group was there at once
 
+	started    bool         // the first group was handed out; owned by Feed
 	joined     atomic.Bool  // a first frame has left
 	youngUntil atomic.Int64 // UnixNano until which a group may be refused for being early
 
@@ -52,6 +58,7 @@ type Delivery struct {
 	priority moq.Priority
 	order    moq.Order
 	senders  []*sender // by sequence, the highest first
+	notes    []byte    // messages that wait to be written, in front of drops
 	drops    []drop
 	writing  bool          // somebody writes to stream
 	finished time.Time     // when the last group was
@@ -195,6 +202,10 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !d.started {
+			d.started = true
+			d.note(func(b []byte) []byte { return d.wire.AppendStart(b, group.Sequence()) })
+		}
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {
 			return err
@@ -211,6 +222,9 @@ func (d *Delivery) Finish(err error) {
 		return
 	}
 	clean := errors.Is(err, moq.ErrEnded)
+	if clean {
+		d.note(func(b []byte) []byte { return d.wire.AppendEnd(b, d.end()) })
+	}
 	d.awaitSenders(err)
 	d.tellDrops()
 	if !d.AwaitWriter() || !clean {
@@ -220,6 +234,15 @@ func (d *Delivery) Finish(err error) {
 	d.awaitArrival()
 	_ = d.stream.Close() // a subscriber that has gone meanwhile does not mind
 	d.stream.CancelRead(d.base.Codes.Stream(moq.ErrCancelled))
+}
+
+// end is the first group that will not come of a track that has ended.
+func (d *Delivery) end() uint64 {
+	newest, known := d.sub.Track().Newest()
+	if !known {
+		return 0
+	}
+	return newest + 1
 }
 
 // errOfFinish is what a subscription is said to end with that did not end

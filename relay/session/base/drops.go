@@ -40,11 +40,19 @@ func (d *Delivery) queueDrop(missing drop) {
 	d.drops = append(d.drops, missing)
 }
 
-// writeDrops writes the drops that wait, in a goroutine that is there only for
+// note has a message written.
+func (d *Delivery) note(message func(b []byte) []byte) {
+	d.mu.Lock()
+	d.notes = message(d.notes)
+	d.mu.Unlock()
+	d.writeDrops()
+}
+
+// writeDrops writes the messages that wait, in a goroutine that is there only for
 // as long as there are some.
 func (d *Delivery) writeDrops() {
 	d.mu.Lock()
-	busy := d.writing || len(d.drops) == 0
+	busy := d.writing || len(d.drops) == 0 && len(d.notes) == 0
 	if !busy {
 		d.writing = true
 	}
@@ -61,10 +69,9 @@ func (d *Delivery) writeDropsNow() {
 	defer d.DoneWriting()
 	for {
 		d.mu.Lock()
-		drops := d.drops
-		d.drops = nil
+		b, drops := d.notes, d.drops
+		d.notes, d.drops = nil, nil
 		d.mu.Unlock()
-		var b []byte
 		for _, missing := range drops {
 			b = d.wire.AppendDrop(b, missing.first, missing.last, missing.code)
 		}

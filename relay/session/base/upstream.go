@@ -96,6 +96,9 @@ func (u *Upstream) Done(stream transport.ReceiveStream) {
 	notify(u.moved)
 }
 
+// Look has Attend look at the demand again, and at what Complete says.
+func (u *Upstream) Look() { notify(u.moved) }
+
 // AwaitDemand waits until the session is ready and somebody has subscribed.
 func (u *Upstream) AwaitDemand() error {
 	gone := u.base.Conn.Context()

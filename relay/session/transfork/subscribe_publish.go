@@ -31,6 +31,12 @@ func (s subscriber) AppendHeader(b []byte, sequence uint64) []byte {
 // Bytes are a frame's length and payload.
 func (subscriber) Bytes(chunk moq.Chunk) []byte { return chunk.Prefixed() }
 
+// AppendStart adds nothing: INFO has said what is the newest group.
+func (subscriber) AppendStart(b []byte, _ uint64) []byte { return b }
+
+// AppendEnd adds nothing: the FIN is all there is.
+func (subscriber) AppendEnd(b []byte, _ uint64) []byte { return b }
+
 // AppendDrop adds GROUP_DROP.
 func (subscriber) AppendDrop(b []byte, first, last uint64, code uint32) []byte {
 	return wire.GroupDrop{First: first, Extra: last - first, Code: wire.Code(code)}.Append(b)

@@ -22,6 +22,8 @@ const (
 	// MaxRequestPath bounds the path in SETUP, whose query may hold a
 	// credential; it is what an HTTP header may have.
 	MaxRequestPath = 16 << 10
+	// MaxNode bounds the name of a node.
+	MaxNode = 256
 	// MaxURI bounds the address in GOAWAY.
 	MaxURI = 8192
 	// MaxDatagram bounds the payload of a datagram.

@@ -34,6 +34,7 @@ type Setup struct {
 	HasRole bool
 	Cost    *uint64 // of pulling from the sender, nil if it does not say
 	Hop     uint64  // the sender, 0 if it does not say
+	Node    string  // name of the node that the sender is, "" if it is none or does not say; of ours alone
 }
 
 // The parameters of SETUP.
@@ -43,6 +44,8 @@ const (
 	parameterRole  = 3
 	parameterCost  = 4
 	parameterHop   = 5
+	// parameterNode is private: others skip it.
+	parameterNode = 0x6d6f_7172_656c_6179
 )
 
 // Append adds the message's bytes to b.
@@ -70,6 +73,11 @@ func (m Setup) Append(b []byte) []byte {
 	}
 	if m.Hop != 0 {
 		number(parameterHop, m.Hop)
+	}
+	if m.Node != "" {
+		count++
+		p = wire.AppendVarint(p, parameterNode)
+		p = wire.AppendString(p, m.Node)
 	}
 	start := len(b)
 	b = wire.AppendVarint(b, count)
@@ -110,6 +118,8 @@ func (m *Setup) parameter(d *decoder, id uint64) {
 		m.Cost = new(d.number())
 	case parameterHop:
 		m.Hop = d.number()
+	case parameterNode:
+		m.Node = d.String("node", MaxNode)
 	default:
 		d.Take(d.Count("parameter bytes", d.Len()))
 	}

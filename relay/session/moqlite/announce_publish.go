@@ -1,0 +1,195 @@
+package moqlite
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
+)
+
+// serveAnnounce tells the peer what is announced below a prefix, for as long as
+// it wants to know.
+func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
+	ask, ok := request(s, stream, r, s.version.ConsumeAnnounceRequest)
+	if !ok {
+		return
+	}
+	if !s.AdmitInterest() {
+		s.Refuse(stream, moq.ErrOverloaded)
+		return
+	}
+	defer s.DoneInterest()
+	s.Log.Debug("announcements asked for", "prefix", moq.NewPath(ask.Prefix...))
+	ctx, cancel := context.WithCancelCause(s.Conn.Context())
+	defer cancel(nil)
+	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) {
+		return
+	}
+	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude), ids: make(map[moq.Path]uint64)}
+	if err := t.tell(ctx); !errors.Is(err, io.EOF) {
+		s.Refuse(stream, moq.ErrCancelled)
+		return
+	}
+	_ = stream.Close() // the answer to a FIN
+	stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
+}
+
+// teller tells the peer what is announced below one prefix.
+type teller struct {
+	// Static after construction.
+	session *Session
+	stream  transport.Stream
+	prefix  moq.Path
+	exclude origin.Hop // what came this way is left out
+
+	// Owned by tell.
+	ids  map[moq.Path]uint64 // of what is announced now, in lite-06
+	next uint64
+	buf  []byte
+}
+
+// tell writes what is announced and what changes, until ctx is done or the peer
+// does not read it any more. Who may not see anything is told of nothing, and
+// the stream stays open: its end would be taken for the session's.
+func (t *teller) tell(ctx context.Context) error {
+	out := t.session.Config.Out
+	if out == nil {
+		out = origin.NewTable()
+	}
+	watch := out.WatchBroadcasts(t.prefix, t.mayTell)
+	defer watch.Close()
+	if err := t.tellInitial(ctx, watch); err != nil {
+		return err
+	}
+	for {
+		event, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		t.buf = t.append(t.buf[:0], event)
+		if _, err := t.stream.Write(t.buf); err != nil {
+			return err
+		}
+	}
+}
+
+// tellInitial writes what there is at first, as one message or behind one that
+// says how much it is, where the version has such a message.
+func (t *teller) tellInitial(ctx context.Context, watch *origin.Broadcasts) error {
+	var initial []origin.Event
+	for {
+		event, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if event.Type == origin.Live {
+			break
+		}
+		initial = append(initial, event)
+	}
+	v := t.session.version
+	if v.IsInBand() {
+		t.buf, initial = t.appendInit(t.buf, initial)
+	}
+	if v.HasSetup() {
+		active := 0
+		for _, event := range initial { // a path may have gone and come meanwhile
+			switch event.Type {
+			case origin.Active:
+				active++
+			case origin.Ended:
+				active--
+			case origin.Updated, origin.Live:
+			}
+		}
+		t.buf = wire.AnnounceOK{Hop: uint64(t.session.Config.Hop), Active: uint64(active)}.Append(t.buf)
+	}
+	for _, event := range initial {
+		t.buf = t.append(t.buf, event)
+	}
+	if len(t.buf) == 0 {
+		return nil
+	}
+	_, err := t.stream.Write(t.buf)
+	return err
+}
+
+// initSuffixes bounds what one ANNOUNCE_INIT holds: the rest follows it.
+const initSuffixes = 32
+
+// appendInit adds ANNOUNCE_INIT and returns what it does not hold.
+func (t *teller) appendInit(b []byte, initial []origin.Event) ([]byte, []origin.Event) {
+	var init wire.AnnounceInit
+	for len(initial) > 0 && len(init.Suffixes) < initSuffixes && initial[0].Type == origin.Active {
+		init.Suffixes = append(init.Suffixes, t.suffix(initial[0].Announcement))
+		initial = initial[1:]
+	}
+	return init.Append(b), initial
+}
+
+func (t *teller) suffix(a origin.Announcement) []string {
+	suffix, _ := a.Path.TrimPrefix(t.prefix)
+	return suffix.Parts()
+}
+
+// append adds what an event is told as.
+func (t *teller) append(b []byte, event origin.Event) []byte {
+	v := t.session.version
+	a := event.Announcement
+	m := wire.Announce{Suffix: t.suffix(a), Hops: t.hops(a), Warm: a.Warm, Cold: a.Cold}
+	switch {
+	case event.Type == origin.Active:
+		m.Kind = wire.AnnounceStart
+		t.ids[a.Path] = t.next
+		t.next++
+	case event.Type == origin.Ended:
+		m.Kind, m.ID = wire.AnnounceEnd, t.ids[a.Path]
+		delete(t.ids, a.Path)
+	case v.HasCosts():
+		m.Kind, m.ID = wire.AnnounceUpdate, t.ids[a.Path]
+	case v == wire.Version05:
+		m.Kind = wire.AnnounceStart // in place of the one before
+	default:
+		return b // the publisher is the same: nothing that older versions say has changed
+	}
+	return m.Append(b, v)
+}
+
+// hops is the way of an announcement as the peer is told it: without us from
+// lite-05 on, where ANNOUNCE_OK says who we are.
+func (t *teller) hops(a origin.Announcement) []uint64 {
+	var hops []uint64
+	for _, hop := range a.Hops {
+		hops = append(hops, uint64(hop))
+	}
+	if len(hops) == 0 && a.Class != origin.Local {
+		hops = append(hops, 0) // a publisher that has said nothing
+	}
+	if !t.session.version.HasSetup() {
+		hops = append(hops, uint64(t.session.Config.Hop))
+	}
+	return hops
+}
+
+// mayTell says which announcements the peer is told.
+func (t *teller) mayTell(a origin.Announcement) bool {
+	s := t.session
+	switch {
+	case s.IsNode() && a.Source == origin.Source(s):
+		return false // a client is told of its own: to some that is the proof that it publishes
+	case a.Passed(s.peerHop()), a.Passed(t.exclude), len(a.Hops) >= wire.MaxHops:
+		return false
+	case a.Kind == origin.Track:
+		if _, _, ok := trackForm(a.Path); !ok {
+			return false
+		}
+	case !hasBroadcastForm(a.Path):
+		return false
+	}
+	return !isHidden(a.Path, t.prefix) && s.Config.Visible(a)
+}

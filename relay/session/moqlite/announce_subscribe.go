@@ -1,0 +1,237 @@
+package moqlite
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
+	common "github.com/moqrelay/moqrelay/relay/wire"
+	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
+)
+
+// askAnnouncements asks the peer what it announces and puts that into
+// Config.In, until the peer ends the stream: it has no more to tell then.
+func (s *Session) askAnnouncements() {
+	stream, err := s.Conn.OpenStream(s.Conn.Context())
+	if err != nil {
+		return
+	}
+	stream.SetPriority(base.ControlUrgency, false)
+	ask := wire.AnnounceRequest{Prefix: s.Config.Interest.Parts(), Exclude: uint64(s.Config.Hop)}
+	if _, err := stream.Write(ask.Append(wire.StreamAnnounce.Append(nil), s.version)); err != nil {
+		return
+	}
+	a := &announced{session: s, base: s.root.Join(s.Config.Interest), routes: make(map[moq.Path]*route)}
+	defer a.withdrawAll()
+	err = a.read(base.NewReader(stream))
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = stream.Close() // a FIN for a FIN
+	case errors.Is(err, common.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
+		s.Fail(&base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement: %v", err)}) // what is announced is known no longer
+	default:
+		s.Refuse(stream, moq.ErrCancelled)
+	}
+}
+
+// announced is what the peer announces.
+type announced struct {
+	session *Session
+	base    moq.Path   // what suffixes are below
+	hop     origin.Hop // the peer's, as it says in ANNOUNCE_OK
+	byID    []moq.Path // of every START of lite-06
+	routes  map[moq.Path]*route
+}
+
+// route is a path that the peer announces now. It may not be in the table: what
+// we do not want is announced all the same.
+type route struct {
+	registration *origin.Registration
+	publisher    origin.Hop
+}
+
+// read takes announcements until the stream ends.
+func (a *announced) read(r *base.Reader) error {
+	s := a.session
+	if s.version.HasSetup() {
+		ok, err := base.Next(r, wire.ConsumeAnnounceOK)
+		if err != nil {
+			return err
+		}
+		a.hop = origin.Hop(ok.Hop)
+	}
+	if s.version.IsInBand() {
+		init, err := base.Next(r, wire.ConsumeAnnounceInit)
+		if err != nil {
+			return err
+		}
+		for _, suffix := range init.Suffixes {
+			if err := a.take(wire.Announce{Kind: wire.AnnounceStart, Suffix: suffix}); err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		message, err := base.Next(r, s.version.ConsumeAnnounce)
+		if err != nil {
+			return err
+		}
+		if !s.AdmitControl() {
+			return base.ErrClosed
+		}
+		if err := a.take(message); err != nil {
+			s.Fail(err)
+			return err
+		}
+	}
+}
+
+// take does what an announcement says. An error ends the session.
+func (a *announced) take(m wire.Announce) error {
+	path := a.base.Append(m.Suffix...)
+	if a.session.version.HasCosts() {
+		var err error
+		if path, err = a.resolve(m, path); err != nil {
+			return err
+		}
+	}
+	if m.Kind == wire.AnnounceEnd {
+		a.end(path)
+		return nil
+	}
+	return a.start(path, a.announcement(path, m))
+}
+
+// resolve returns the path of a message of lite-06, in which an announcement has
+// the number of its START on the stream.
+func (a *announced) resolve(m wire.Announce, path moq.Path) (moq.Path, error) {
+	if m.Kind == wire.AnnounceStart {
+		if _, ok := a.routes[path]; ok {
+			return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("%q is announced twice", path)}
+		}
+		if len(a.byID) >= maxStarts {
+			return path, base.Excess("too many announcements on one stream")
+		}
+		a.byID = append(a.byID, path)
+		return path, nil
+	}
+	if m.ID >= uint64(len(a.byID)) {
+		return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement %d was never made", m.ID)}
+	}
+	path = a.byID[m.ID]
+	if _, ok := a.routes[path]; !ok || path == retired {
+		return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement %d has ended", m.ID)}
+	}
+	if m.Kind == wire.AnnounceEnd {
+		a.byID[m.ID] = retired
+	}
+	return path, nil
+}
+
+// maxStarts bounds what one stream of lite-06 may announce in its life, as each
+// takes a number that is remembered.
+const maxStarts = 1 << 20
+
+// retired stands for the path of an announcement that has ended. No path from
+// the wire has so many parts.
+var retired = moq.NewPath(make([]string, common.MaxPathParts+2)...)
+
+// announcement is what the table is told of a message.
+func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announcement {
+	s := a.session
+	n := origin.Announcement{Path: path, Kind: origin.Broadcast, Class: s.Config.Class, Source: s}
+	for _, hop := range m.Hops {
+		n.Hops = append(n.Hops, origin.Hop(hop))
+	}
+	n.Warm, n.Cold = uint64(len(m.Hops)), origin.MaxCost
+	switch {
+	case s.version.HasCosts():
+		cost := uint64(1)
+		if declared := s.setupNow().Cost; declared != nil {
+			cost = *declared
+		}
+		n.Warm, n.Cold = min(m.Warm+cost, origin.MaxCost), min(m.Cold+cost, origin.MaxCost)
+		n.Hops = append(n.Hops, a.hop)
+	case s.version.HasSetup():
+		n.Hops = append(n.Hops, a.hop)
+	case s.version.HasUpdate():
+		n.Warm = uint64(max(len(m.Hops)-1, 0)) // the sender is the last of them
+	}
+	if s.Config.Class == origin.Peer {
+		n.Node = s.Node()
+	}
+	return n
+}
+
+// start registers a path, or another way to it. What came through us before is
+// left out, and so is what the peer may not announce.
+func (a *announced) start(path moq.Path, n origin.Announcement) error {
+	s := a.session
+	before := a.routes[path]
+	if before == nil && len(a.routes) >= s.Config.Limits.Paths {
+		return base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
+	}
+	if before != nil && (before.publisher != n.Publisher() || before.publisher == 0) {
+		a.end(path) // it is something else now
+		before = nil
+	}
+	now := &route{publisher: n.Publisher()}
+	err := s.Config.Accept(path)
+	if err == nil && !hasBroadcastForm(path) {
+		err = moq.ErrMalformed
+	}
+	if err == nil {
+		now.registration, err = s.Config.In.Announce(n)
+	}
+	if err != nil {
+		s.Log.Debug("announcement refused", "broadcast", path, "error", err)
+	}
+	a.routes[path] = now
+	if before != nil { // only now, so that the path is there all the time
+		before.withdraw()
+		return nil
+	}
+	s.Published.Add(1)
+	s.Config.Metrics.Announced(metrics.Announced)
+	return nil
+}
+
+func (r *route) withdraw() {
+	if r.registration != nil {
+		r.registration.Withdraw()
+	}
+}
+
+// end withdraws a path that the peer has said to be over.
+func (a *announced) end(path moq.Path) {
+	if _, ok := a.routes[path]; !ok {
+		return
+	}
+	a.withdraw(path)
+	a.session.unannounced(path)
+}
+
+func (a *announced) withdraw(path moq.Path) {
+	a.routes[path].withdraw()
+	delete(a.routes, path)
+	a.session.Published.Add(-1)
+	a.session.Config.Metrics.Announced(metrics.Unannounced)
+}
+
+// withdrawAll withdraws what was announced on a stream that has ended. Of a peer
+// that goes away what is subscribed already goes on for as long as the peer
+// serves it, so that subscribers can find another way before.
+func (a *announced) withdrawAll() {
+	ending := a.session.IsEnding()
+	for path := range a.routes {
+		if ending {
+			a.withdraw(path)
+		} else {
+			a.end(path)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package moqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
+)
+
+// serveFetch sends the frames of one group, from the cache or, through it, from
+// the publisher.
+func (s *Session) serveFetch(stream transport.Stream, r *base.Reader) {
+	ask, ok := request(s, stream, r, s.version.ConsumeFetch)
+	if !ok || !s.admitRequest(stream) {
+		return
+	}
+	defer s.DoneRequest()
+	group, err := s.group(s.pathOf(ask.Path, ask.Track), ask.Group)
+	if err != nil {
+		s.Refuse(stream, err)
+		return
+	}
+	defer group.Close()
+	stopped := make(chan struct{})
+	defer func() { <-stopped }()
+	defer stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
+	if !s.Spawn(func() { defer close(stopped); s.awaitStop(stream, r, group) }) {
+		close(stopped)
+		return
+	}
+	if err := s.sendFrames(stream, group, ask); err != nil {
+		stream.CancelWrite(s.Codes.Stream(err))
+		return
+	}
+	_ = stream.Close() // whoever has stopped reading does not mind
+}
+
+// group returns a reader of a group, from the cache if it is there.
+func (s *Session) group(path moq.Path, sequence uint64) (*moq.GroupReader, error) {
+	if s.Config.Out == nil {
+		return nil, moq.ErrNotFound
+	}
+	return s.Config.Out.Group(s.Conn.Context(), path, sequence, s.mayServe, func(cached bool) {
+		result := metrics.CacheMiss
+		if cached {
+			result = metrics.CacheHit
+		}
+		s.Config.Metrics.CacheRequested(result)
+	})
+}
+
+// awaitStop gives up the group when the asker ends its side of the stream.
+func (s *Session) awaitStop(stream transport.Stream, r *base.Reader, group *moq.GroupReader) {
+	err := s.AwaitLeave(r)
+	if e, ok := errors.AsType[*transport.StreamError](err); ok && !e.Remote {
+		return // serveFetch is done
+	}
+	if !errors.Is(err, io.EOF) {
+		stream.CancelWrite(s.Codes.Stream(moq.ErrCancelled))
+		group.Close()
+	}
+}
+
+// sendFrames sends the frames that are asked for. The timestamp of the first one
+// stands whole, that of each further one as its distance to the one before.
+func (s *Session) sendFrames(stream transport.Stream, group *moq.GroupReader, ask wire.Fetch) error {
+	if ask.FrameEnd != nil && *ask.FrameEnd < ask.FrameStart {
+		return moq.ErrMalformed
+	}
+	index := -1
+	for {
+		chunk, err := group.Next(s.Conn.Context())
+		if errors.Is(err, io.EOF) && index >= 0 && uint64(index) < ask.FrameStart || errors.Is(err, io.EOF) && index < 0 && ask.FrameStart > 0 {
+			return moq.ErrTooOld // nothing in the answer could say that it starts elsewhere
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if chunk.Start() {
+			index++
+		}
+		at := uint64(max(index, 0))
+		if at < ask.FrameStart {
+			continue
+		}
+		if ask.FrameEnd != nil && at > *ask.FrameEnd {
+			return nil
+		}
+		b := chunk.Stamped()
+		if chunk.Start() && at == ask.FrameStart {
+			b = wire.FrameHeader{Delta: int64(chunk.Timestamp()), Size: chunk.Size()}.Append(nil, s.version)
+			b = append(b, chunk.Payload()...)
+		}
+		if _, err := stream.Write(b); err != nil {
+			return err
+		}
+		s.Traffic.EgressBytes.Add(float64(len(b)))
+	}
+}
+
+// fetchKey names a group of a track.
+type fetchKey struct {
+	path  moq.Path
+	group uint64
+}
+
+// fetch is a group that was asked for by itself, shared by all who ask for it
+// while it comes and, for as long as the cache keeps groups, later.
+type fetch struct {
+	track *moq.Track
+}
+
+// Fetch asks the peer for a group by itself. It returns at once, with a track
+// that has this group alone, and is the same for all who ask.
+func (s *Session) Fetch(path moq.Path, sequence uint64) (*moq.Track, error) {
+	relative, below := path.TrimPrefix(s.root)
+	broadcast, name, ok := trackForm(relative)
+	switch {
+	case !below || !ok:
+		return nil, base.NoPath(path, "moq-lite")
+	case !s.IsReady() || !s.version.HasFetch():
+		return nil, fmt.Errorf("fetch %q: %w", path, moq.ErrNotSupported)
+	}
+	key := fetchKey{path, sequence}
+	s.mu.Lock()
+	if f, ok := s.fetches[key]; ok {
+		s.mu.Unlock()
+		return f.track, nil
+	}
+	if len(s.fetches) >= s.Config.Limits.Subscriptions {
+		s.mu.Unlock()
+		return nil, moq.ErrOverloaded
+	}
+	f := &fetch{track: moq.NewTrack(moq.TrackConfig{Path: path, Budget: s.Config.Budget, Limits: s.Config.TrackLimits, Retention: s.Config.Retention})}
+	s.fetches[key] = f
+	s.mu.Unlock()
+	ask := wire.Fetch{Path: broadcast, Track: name, Priority: uint8(moq.DefaultPriority), Group: sequence}
+	if !s.Spawn(func() { s.runFetch(key, f, ask) }) {
+		s.forget(key)
+		return nil, moq.ErrGoingAway
+	}
+	return f.track, nil
+}
+
+func (s *Session) forget(key fetchKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.fetches, key)
+}
+
+// runFetch fetches the group, and keeps it for a while for others who want it.
+func (s *Session) runFetch(key fetchKey, f *fetch, ask wire.Fetch) {
+	defer s.forget(key)
+	err := s.receiveFetch(f.track, ask)
+	f.track.End(err)
+	if err != nil {
+		return
+	}
+	timer := time.NewTimer(s.Config.Retention)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.Conn.Context().Done():
+	}
+}
+
+func (s *Session) receiveFetch(track *moq.Track, ask wire.Fetch) error {
+	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), base.AnswerTimeout, base.ErrNoAnswer)
+	defer cancel()
+	stream, err := s.Conn.OpenStream(ctx)
+	if err != nil {
+		return s.EndOfStream(err)
+	}
+	defer stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
+	stream.SetPriority(base.ControlUrgency, false)
+	_ = stream.SetReadDeadline(time.Now().Add(base.AnswerTimeout)) // a stream that is gone fails below
+	if _, err := stream.Write(ask.Append(wire.StreamFetch.Append(nil), s.version)); err != nil {
+		return s.EndOfStream(err)
+	}
+	r := base.NewReader(stream)
+	if err := r.Fill(); err != nil && !errors.Is(err, io.EOF) { // the answer begins, or there is none
+		stream.CancelWrite(s.Codes.Stream(moq.ErrCancelled))
+		return s.EndOfStream(err)
+	}
+	_ = stream.SetReadDeadline(time.Time{})
+	group, err := track.CreateGroup(ask.Group)
+	if err != nil {
+		return err
+	}
+	if err := s.receiveFrames(r, group); err != nil {
+		stream.CancelWrite(s.Codes.Stream(moq.ErrCancelled))
+		return s.EndOfGroup(err)
+	}
+	_ = stream.Close() // only now: a FIN behind the question takes it back
+	return nil
+}
+
+var _ origin.Fetcher = (*Session)(nil)

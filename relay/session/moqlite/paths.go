@@ -1,0 +1,69 @@
+package moqlite
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
+
+// A path of the relay crosses to moq-lite only if its parts are plain there: the
+// part "a/b" of another protocol would come out as two, an empty one as none
+// (S19). The name of a track may hold anything that is text.
+
+// isPlain tells whether a part of a path reads back as itself.
+func isPlain(part string) bool {
+	return part != "" && part != "." && part != ".." && !strings.ContainsAny(part, "/\x00") && utf8.ValidString(part)
+}
+
+// hasBroadcastForm tells whether a path can be said as that of a broadcast.
+func hasBroadcastForm(p moq.Path) bool {
+	if p.Len() > wire.MaxPathParts || p.Size() > wire.MaxPathBytes {
+		return false
+	}
+	for part := range p.All() {
+		if !isPlain(part) {
+			return false
+		}
+	}
+	return true
+}
+
+// trackForm returns how a path is said as that of a track in a broadcast, and
+// whether it can be.
+func trackForm(p moq.Path) (broadcast []string, track string, ok bool) {
+	track = p.Last()
+	ok = p.Len() > 0 && hasBroadcastForm(p.Parent()) && utf8.ValidString(track) && len(track) <= wire.MaxPathBytes
+	return p.Parent().Parts(), track, ok
+}
+
+// isHidden tells whether a broadcast is left out of announcements below prefix:
+// who knows its name may subscribe it.
+func isHidden(path, prefix moq.Path) bool {
+	suffix, _ := path.TrimPrefix(prefix)
+	for part := range suffix.All() {
+		if strings.HasPrefix(part, ".") {
+			return true
+		}
+	}
+	return false
+}
+
+// pathOf returns the relay's path of a track that the peer names.
+func (s *Session) pathOf(broadcast []string, track string) moq.Path {
+	return s.root.Append(broadcast...).Append(track)
+}
+
+// lookup returns the live track that the peer names.
+func (s *Session) lookup(path moq.Path) (*moq.Track, error) { return s.Lookup(path, s.mayServe) }
+
+// mayServe says which announcements the peer's requests are routed by: none that
+// leads through it. A client may have back what it publishes itself.
+func (s *Session) mayServe(a origin.Announcement) bool {
+	if s.IsNode() && a.Source == origin.Source(s) || a.Passed(s.peerHop()) {
+		return false
+	}
+	return s.Config.Visible(a)
+}

@@ -1,0 +1,109 @@
+package moqlite
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
+)
+
+// Session speaks moq-lite on one connection.
+type Session struct {
+	*base.Base
+
+	// Written before the handshake is done, not later.
+	version wire.Version
+	root    moq.Path     // what the peer's paths are below
+	control *base.Reader // the Session stream of lite-01 and lite-02
+
+	setup atomic.Pointer[wire.Setup] // what the peer has said, nil before
+	told  chan struct{}              // closed when setup is there
+
+	mu        sync.Mutex
+	upstreams map[moq.Path]*upstream
+	receiving map[uint64]*upstream // by subscribe id
+	fetches   map[fetchKey]*fetch
+	nextID    uint64
+}
+
+var _ session.Session = (*Session)(nil)
+
+// Speaks tells whether a connection with a token is one of moq-lite: an ALPN, or
+// a subprotocol of WebTransport or WebSocket. One without any begins in lite-02
+// or lite-01.
+func Speaks(token string) bool {
+	_, ok := wire.ParseToken(token)
+	return ok || token == wire.TokenInBand
+}
+
+// Tokens are all that Speaks takes, the most wanted first.
+func Tokens() []string {
+	var all []string
+	for v := wire.Version06; v >= wire.Version03; v-- {
+		all = append(all, v.Token())
+	}
+	return append(all, wire.TokenInBand)
+}
+
+// Server returns the session of a connection that was accepted.
+func Server(conn transport.Conn, c session.Config) session.Session { return newSession(conn, c, false) }
+
+// Client returns the session of a connection that was dialled.
+func Client(conn transport.Conn, c session.Config) session.Session { return newSession(conn, c, true) }
+
+func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
+	s := &Session{
+		told:      make(chan struct{}),
+		upstreams: make(map[moq.Path]*upstream),
+		receiving: make(map[uint64]*upstream),
+		fetches:   make(map[fetchKey]*fetch),
+	}
+	s.version, _ = wire.ParseToken(conn.Protocol()) // zero: to be settled in the handshake
+	s.Base = base.New(conn, c, isClient, codes{s})
+	return s
+}
+
+// Run does the handshake and serves the peer until the session ends.
+func (s *Session) Run(ctx context.Context) error { return s.Base.Run(ctx, s.serve) }
+
+// serve blocks for as long as the connection lives.
+func (s *Session) serve() {
+	began := time.Now()
+	mark, err := s.handshake()
+	if err != nil {
+		s.Fail(err)
+		return
+	}
+	peer := metrics.Client
+	if s.Config.Class == origin.Peer && (mark != "" || s.IsClient) {
+		peer = metrics.Node
+	}
+	s.Opened(metrics.Protocol(s.version.String()), peer, mark, time.Since(began))
+	if s.control != nil {
+		s.Spawn(s.watchSessionStream)
+	}
+	if s.Config.In != nil {
+		s.Spawn(s.askAnnouncements)
+	}
+	defer s.OnLeave(s.sendGoaway)()
+	s.acceptRequests()
+}
+
+// setupNow returns what the peer has said in SETUP, which may be nothing yet.
+func (s *Session) setupNow() wire.Setup {
+	if setup := s.setup.Load(); setup != nil {
+		return *setup
+	}
+	return wire.Setup{}
+}
+
+// peerHop is the hop of the peer, 0 if it has none.
+func (s *Session) peerHop() origin.Hop { return origin.Hop(s.setupNow().Hop) }

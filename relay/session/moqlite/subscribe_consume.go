@@ -1,0 +1,333 @@
+package moqlite
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
+	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
+)
+
+// upstream is a subscription at the peer, shared by all who ask for the path.
+type upstream struct {
+	*base.Upstream
+	session   *Session
+	broadcast []string
+	name      string
+	id        uint64
+
+	mu      sync.Mutex
+	groups  uint64 // that came or were dropped
+	first   uint64 // of them
+	started bool   // first is known
+	end     uint64 // no group from this one on will come
+	hasEnd  bool
+}
+
+// Track subscribes at the peer, unless that is done already, and returns at once.
+func (s *Session) Track(path moq.Path) (*moq.Track, error) {
+	relative, below := path.TrimPrefix(s.root)
+	broadcast, name, ok := trackForm(relative)
+	if !below || !ok {
+		return nil, base.NoPath(path, "moq-lite")
+	}
+	s.mu.Lock()
+	if u, ok := s.upstreams[path]; ok {
+		s.mu.Unlock()
+		return u.Upstream.Track, nil
+	}
+	u := &upstream{
+		Upstream:  s.NewUpstream(path, moq.Info{Priority: moq.DefaultPriority}),
+		session:   s,
+		broadcast: broadcast,
+		name:      name,
+		id:        s.nextID,
+	}
+	s.nextID++
+	s.upstreams[path] = u
+	s.receiving[u.id] = u // before the publisher learns of it: groups may come before its answer
+	s.mu.Unlock()
+	if !s.Spawn(u.run) {
+		u.finish(moq.ErrGoingAway)
+	}
+	return u.Upstream.Track, nil
+}
+
+// unannounced notes that the peer has withdrawn a broadcast. Whoever asks for a
+// track of it from now on gets a new subscription.
+func (s *Session) unannounced(path moq.Path) {
+	var gone []*upstream
+	s.mu.Lock()
+	for track, u := range s.upstreams {
+		if track.HasPrefix(path) {
+			gone = append(gone, u)
+			delete(s.upstreams, track)
+		}
+	}
+	s.mu.Unlock()
+	for _, u := range gone {
+		u.Withdrawn()
+	}
+}
+
+// run keeps the subscription for as long as it is wanted and the peer serves it.
+func (u *upstream) run() {
+	err := moq.ErrInternal // what a panic leaves behind
+	defer func() { u.finish(err) }()
+	if !u.session.Spawn(u.inform) {
+		err = moq.ErrGoingAway
+		return
+	}
+	if err = u.AwaitDemand(); err == nil {
+		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
+		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
+		err = u.subscribe()
+	}
+}
+
+// finish ends the track. Groups that come later are refused as unknown.
+func (u *upstream) finish(err error) {
+	s := u.session
+	s.mu.Lock()
+	if s.upstreams[u.Track.Path()] == u {
+		delete(s.upstreams, u.Track.Path())
+	}
+	delete(s.receiving, u.id)
+	s.mu.Unlock()
+	u.End(err)
+}
+
+// inform asks the peer what does not change about the track, subscribed or not:
+// subscribers want to know that before they subscribe. If the peer does not know
+// the track, it ends. Older versions have nothing to ask.
+func (u *upstream) inform() {
+	s := u.session
+	select {
+	case <-s.Ready():
+	case <-s.Conn.Context().Done():
+		return // and so does run
+	}
+	if !s.version.HasTrack() {
+		u.Track.SetInfo(moq.Info{Priority: moq.DefaultPriority})
+		return
+	}
+	info, err := u.askInfo()
+	if err != nil {
+		u.Track.End(err)
+		return
+	}
+	u.Track.SetInfo(info)
+}
+
+func (u *upstream) askInfo() (moq.Info, error) {
+	s := u.session
+	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), base.AnswerTimeout, base.ErrNoAnswer)
+	defer cancel()
+	stream, err := s.Conn.OpenStream(ctx)
+	if err != nil {
+		return moq.Info{}, s.EndOfStream(err)
+	}
+	stream.SetPriority(base.ControlUrgency, false)
+	deadline, _ := ctx.Deadline()
+	_ = stream.SetReadDeadline(deadline) // a stream that is gone fails below
+	ask := wire.Track{Path: u.broadcast, Track: u.name}
+	if _, err := stream.Write(ask.Append(wire.StreamTrack.Append(nil))); err != nil {
+		return moq.Info{}, s.EndOfStream(err)
+	}
+	said, err := base.Next(base.NewReader(stream), s.version.ConsumeTrackInfo)
+	if err != nil {
+		s.Refuse(stream, moq.ErrCancelled)
+		return moq.Info{}, s.endOfAsking(err)
+	}
+	_ = stream.Close() // only now: a FIN behind the question takes it back
+	stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
+	info := moq.Info{Priority: moq.Priority(said.Priority), MaxAge: toAge(said.MaxAge), Timescale: said.Timescale}
+	if said.Ordered {
+		info.Order = moq.Ascending
+	}
+	return info, nil
+}
+
+// endOfAsking is why a question was not answered. A peer that ends the stream
+// without an answer does not know what it was asked about.
+func (s *Session) endOfAsking(err error) error {
+	if errors.Is(err, io.EOF) {
+		return moq.ErrNotFound
+	}
+	return s.EndOfStream(err)
+}
+
+// request is the subscription as the peer is asked for it.
+//
+// From lite-06 on the age says where to start as well. To start at the latest
+// group it has to be 0 until that is known, whatever it is later.
+func (u *upstream) request(d moq.Demand) wire.SubscribeUpdate {
+	ask := wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(d.MaxAge)}
+	if u.session.version.HasCosts() && !d.Recent && !u.hasStarted() {
+		ask.MaxAge = 0
+	}
+	return ask
+}
+
+func (u *upstream) hasStarted() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.started
+}
+
+// subscribe opens the Subscribe stream and attends to it until the subscription
+// is over. It returns what the track ends with.
+func (u *upstream) subscribe() error {
+	s := u.session
+	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), base.AnswerTimeout, base.ErrNoAnswer)
+	defer cancel()
+	stream, err := s.Conn.OpenStream(ctx)
+	if err != nil {
+		return s.EndOfStream(err)
+	}
+	stream.SetPriority(base.ControlUrgency, false)
+	demand, _ := u.Track.Demand()
+	told := u.request(demand)
+	ask := wire.Subscribe{
+		ID: u.id, Path: u.broadcast, Track: u.name,
+		Priority: told.Priority, Ordered: told.Ordered, MaxAge: told.MaxAge, Start: u.First(),
+	}
+	a := &attendance{upstream: u, stream: stream, asked: ask, told: told, sent: time.Now(), answered: make(chan struct{}), ended: make(chan error, 1)}
+	if _, err := stream.Write(ask.Append(wire.StreamSubscribe.Append(nil), s.version)); err != nil {
+		return s.EndOfStream(err)
+	}
+	if s.version.HasSetup() {
+		close(a.answered) // who accepts says nothing
+	}
+	if !s.Spawn(func() { a.ended <- a.read(base.NewReader(stream)) }) {
+		return moq.ErrGoingAway
+	}
+	return u.Attend(ctx, a, a.answered, a.ended)
+}
+
+// attendance is an upstream subscription whose SUBSCRIBE has been sent.
+type attendance struct {
+	*upstream
+	stream   transport.Stream
+	asked    wire.Subscribe
+	sent     time.Time     // when SUBSCRIBE was
+	answered chan struct{} // closed when the peer has accepted
+	ended    chan error    // what read returned
+
+	// Owned by Attend.
+	told   wire.SubscribeUpdate // what the peer knows
+	toldAt time.Time
+}
+
+// read reads what the publisher says of the subscription until it ends the
+// stream. A nil error is a FIN.
+func (a *attendance) read(r *base.Reader) error {
+	s := a.session
+	for first := true; ; first = false {
+		reply, err := base.Next(r, s.version.ConsumeSubscribeReply)
+		if errors.Is(err, io.EOF) && !(first && !s.version.HasSetup()) {
+			return nil
+		}
+		if err != nil {
+			return s.endOfAsking(err)
+		}
+		if first {
+			s.Config.Metrics.SubscribeAnswered(time.Since(a.sent))
+			if !s.version.HasSetup() {
+				close(a.answered)
+			}
+		}
+		if !s.AdmitControl() {
+			return moq.ErrGoingAway
+		}
+		a.take(reply)
+	}
+}
+
+// take notes what the publisher says.
+func (a *attendance) take(reply wire.SubscribeReply) {
+	switch reply.Type {
+	case wire.ReplyOK:
+		if a.session.version.HasSetup() {
+			a.start(reply.Group)
+		}
+	case wire.ReplyEnd:
+		a.mu.Lock()
+		a.end, a.hasEnd = reply.Group, true
+		a.mu.Unlock()
+	case wire.ReplyDrop:
+		if reply.First > reply.Last {
+			return
+		}
+		a.mu.Lock()
+		a.groups += min(reply.Last-reply.First, math.MaxUint64-1-a.groups) + 1
+		a.mu.Unlock()
+		a.Track.Drop(reply.First, reply.Last, moq.UpstreamReset)
+	}
+}
+
+// start notes the first group that will come. Those before it that were asked
+// for never do.
+func (a *attendance) start(group uint64) {
+	a.mu.Lock()
+	a.first, a.started = group, true
+	a.mu.Unlock()
+	a.Track.SetLargest(moq.Location{Group: group})
+	if a.asked.Start != nil && *a.asked.Start < group {
+		a.Track.Drop(*a.asked.Start, group-1, moq.UpstreamReset)
+	}
+	a.Look() // what is asked depends on whether it has started
+}
+
+// came notes that a group has begun to come.
+func (u *upstream) came(sequence uint64) {
+	u.mu.Lock()
+	first := !u.started
+	if first {
+		u.first, u.started = sequence, true
+	}
+	u.groups++
+	u.mu.Unlock()
+	if first {
+		u.Look()
+	}
+}
+
+// Complete tells whether the last group is known, and as many have come, or will
+// never, as there are up to it.
+func (u *upstream) Complete() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.hasEnd && (u.end == 0 || u.started && u.groups >= u.end-min(u.first, u.end))
+}
+
+// Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
+func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
+	wanted := a.request(demand)
+	wanted.Start = a.told.Start
+	if !a.session.version.HasUpdate() || wanted == a.told {
+		return time.Hour
+	}
+	if left := a.toldAt.Add(base.UpdateInterval).Sub(now); left > 0 {
+		return left
+	}
+	a.told, a.toldAt = wanted, now
+	_, _ = a.stream.Write(wanted.Append(nil, a.session.version)) // if that fails, read hears of it
+	return time.Hour
+}
+
+// Unsubscribe ends the stream from our side.
+func (a *attendance) Unsubscribe(finished bool) {
+	if finished {
+		_ = a.stream.Close() // a FIN for a FIN
+		return
+	}
+	a.session.Refuse(a.stream, moq.ErrCancelled)
+}
