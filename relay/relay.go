@@ -34,16 +34,15 @@ import (
 	"github.com/moqrelay/moqrelay/relay/server"
 	"github.com/moqrelay/moqrelay/relay/server/certs"
 	"github.com/moqrelay/moqrelay/relay/session"
-	"github.com/moqrelay/moqrelay/relay/session/transfork"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
 // Version is set by the build.
 var Version = "development"
 
-// MoqTransfork is the protocol of moq-relay 0.6 over raw QUIC. Its streams end
-// with WebTransport's codes even there.
-var MoqTransfork = transport.Protocol{ALPN: "moqf-02", MapStreamCodes: true}
+// links is what nodes speak with each other.
+var links = protocols.Only(protocols.MoqTransfork)
 
 // controlBurst is how many seconds' worth of control messages may come at once.
 const controlBurst = 5
@@ -70,6 +69,7 @@ type Relay struct {
 	// Static after New.
 	config   config.Config
 	env      Environment
+	hop      origin.Hop
 	certs    *certs.Store
 	table    *origin.Table
 	budget   *moq.Budget
@@ -85,9 +85,11 @@ func New(c config.Config, env Environment) (*Relay, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	hop := origin.NewHop()
 	r := &Relay{
 		config:  c,
 		env:     env,
+		hop:     hop,
 		table:   origin.New(origin.Config{Self: hop}),
 		budget:  moq.NewBudget(memoryLimit(c)),
 		metrics: metrics.New(),
@@ -162,8 +164,11 @@ func openCertificates(c config.Config, log *slog.Logger) (*certs.Store, error) {
 func (r *Relay) listen() (*transport.Endpoint, error) {
 	c := r.config
 	return transport.Listen(r.env.Sockets.UDP, transport.ServerConfig{
-		Protocols:        []transport.Protocol{MoqTransfork},
-		WebTransport:     true,
+		Protocols:    protocols.All().QUIC(),
+		WebTransport: true,
+
+		WebTransportProtocols: protocols.All().Subprotocols(),
+
 		TLS:              r.certs.ServerTLS(),
 		Limits:           r.transportLimits(),
 		IdleTimeout:      c.IdleTimeout,
@@ -197,13 +202,14 @@ func (r *Relay) clusterConfig() cluster.Config {
 		Linger: c.AnnounceLinger, Silence: max(linkTimeout, 2*c.KeepAlive),
 		Table: r.table,
 		Session: session.Config{
+			Hop:    r.hop,
 			Budget: r.budget, TrackLimits: trackLimits, Limits: limits,
 			Retention: c.CacheRetention, Linger: c.SubscriptionLinger, HandshakeTimeout: c.HandshakeTimeout,
 			Log: r.env.Log, Metrics: r.metrics,
 		},
 		PeerLimits: limits.ForNode(),
-		Client:     transfork.Client,
-		Server:     transfork.Server,
+		Client:     protocols.Client,
+		Server:     protocols.Server,
 		Resolve:    r.env.Resolve,
 		Dial:       r.dial,
 		Metrics:    r.metrics,
@@ -220,7 +226,7 @@ func (r *Relay) dial(ctx context.Context, node string) (transport.Conn, error) {
 	}
 	return r.endpoint.Dial(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), transport.DialConfig{
 		TLS:              r.certs.ClientTLS(certs.ClientOptions{Present: true, DisableVerify: r.config.TLSDisableVerify}),
-		Protocols:        []transport.Protocol{MoqTransfork},
+		Protocols:        links.QUIC(),
 		Limits:           r.transportLimits(),
 		IdleTimeout:      min(r.config.IdleTimeout, linkTimeout),
 		KeepAlive:        min(r.config.KeepAlive, linkKeepAlive),

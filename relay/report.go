@@ -2,15 +2,20 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/cluster"
+	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/server"
 	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -25,7 +30,13 @@ func (r *Relay) serverConfig() server.Config {
 		MaxSessions:  r.config.MaxSessions,
 		DrainTimeout: r.config.DrainTimeout,
 		Serve: func(ctx context.Context, conn transport.Conn, log *slog.Logger, begun func(session.Session)) error {
-			return r.cluster.Serve(ctx, conn, log, begun)
+			known, err := protocols.Detect(ctx, conn, r.config.HandshakeTimeout)
+			if err != nil {
+				r.metrics.SessionRefused(refusal(err))
+				_ = conn.CloseWithError(0, "") // nobody is left to tell
+				return err
+			}
+			return r.cluster.Serve(ctx, known, log, begun)
 		},
 		Withdraw:    r.cluster.Withdraw,
 		Links:       r.cluster.Dialled,
@@ -115,11 +126,20 @@ func since(t time.Time) *time.Time {
 func (r *Relay) broadcasts() []server.BroadcastInfo {
 	infos := []server.BroadcastInfo{}
 	for _, a := range r.table.Snapshot() {
-		hops := a.Hops
-		if hops == nil {
-			hops = []string{}
+		hops := []string{}
+		for _, hop := range a.Hops {
+			hops = append(hops, strconv.FormatUint(uint64(hop), 10))
 		}
 		infos = append(infos, server.BroadcastInfo{Broadcast: fmt.Sprint(a.Path), Kind: a.Kind.String(), Source: a.Node, Hops: hops})
 	}
 	return infos
+}
+
+// refusal is why a connection did not become a session whose client did not say
+// what it speaks.
+func refusal(err error) metrics.RefuseReason {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return metrics.RefusedTimeout
+	}
+	return metrics.RefusedLost
 }

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/moqrelay/moqrelay/relay"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/relaytest"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -56,7 +56,7 @@ func connect(t *testing.T, ca *authority, url string, change ...func(*transport.
 	t.Cleanup(func() { _ = socket.Close() })
 	c := transport.DialConfig{
 		TLS:         &tls.Config{RootCAs: ca.pool},
-		Protocols:   []transport.Protocol{relay.MoqTransfork},
+		Protocols:   protocols.Only(protocols.MoqTransfork).QUIC(),
 		PacketConn:  socket,
 		IdleTimeout: 20 * time.Second,
 		KeepAlive:   time.Second,

@@ -12,7 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"github.com/moqrelay/moqrelay/relay"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 )
 
 // deaf is a socket on which nothing arrives: a client that gave a false address.
@@ -62,7 +62,7 @@ func TestS11Amplification(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	p := startRelay(t, ca)
-	for _, alpn := range []string{relay.MoqTransfork.ALPN, "h3"} {
+	for _, alpn := range []string{protocols.MoqTransfork, "h3"} {
 		for datagrams := range int64(3) {
 			t.Run(fmt.Sprintf("%s after %d datagrams", alpn, datagrams+1), func(t *testing.T) {
 				t.Parallel()
@@ -161,7 +161,7 @@ func TestS12SlowUDP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, alpn := range []string{relay.MoqTransfork.ALPN, "h3"} {
+	for _, alpn := range []string{protocols.MoqTransfork, "h3"} {
 		t.Run(alpn, func(t *testing.T) {
 			t.Parallel()
 			socket, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -9,7 +9,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/moqrelay/moqrelay/relay"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -24,7 +24,7 @@ type client struct {
 func connect(ctx context.Context, addr string, pool *x509.CertPool) (*client, error) {
 	conn, err := transport.Dial(ctx, addr, transport.DialConfig{
 		TLS:         &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13},
-		Protocols:   []transport.Protocol{relay.MoqTransfork},
+		Protocols:   protocols.Only(protocols.MoqTransfork).QUIC(),
 		IdleTimeout: 10 * time.Second,
 		KeepAlive:   4 * time.Second,
 	})

@@ -199,7 +199,7 @@ func (c *Cluster) watchPresence(ctx context.Context) {
 			c.mu.Unlock()
 		case origin.Ended:
 			c.absent(node)
-		case origin.Live: // nobody waits for it
+		case origin.Updated, origin.Live: // nobody waits for them
 		}
 	}
 }

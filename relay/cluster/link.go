@@ -196,7 +196,7 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 				return
 			}
 			l.unannounce(s, route{ev.Announcement.Path, ev.Announcement.Kind})
-		case origin.Live: // nobody waits for it
+		case origin.Updated, origin.Live: // nobody waits for them
 		}
 	}
 }

@@ -229,7 +229,7 @@ func (c *Cluster) adopt(ctx context.Context, inbox *origin.Table) {
 				reg.Withdraw()
 				delete(routes, r)
 			}
-		case origin.Live: // nobody waits for it
+		case origin.Updated, origin.Live: // nobody waits for them
 		}
 	}
 }

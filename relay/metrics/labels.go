@@ -7,8 +7,16 @@ package metrics
 // Protocol is what a session speaks.
 type Protocol string
 
-// Transfork is the protocol of moq-relay 0.6.
-const Transfork Protocol = "moq-transfork"
+// The protocols. Those of moq-lite are named as their versions are.
+const (
+	Transfork Protocol = "moq-transfork" // of moq-relay 0.6
+	Lite01    Protocol = "moq-lite-01"
+	Lite02    Protocol = "moq-lite-02"
+	Lite03    Protocol = "moq-lite-03"
+	Lite04    Protocol = "moq-lite-04"
+	Lite05    Protocol = "moq-lite-05"
+	Lite06    Protocol = "moq-lite-06"
+)
 
 // Peer is the kind of a session's other end.
 type Peer string
@@ -107,7 +115,7 @@ const (
 
 var (
 	directions      = []Direction{Sent, Received}
-	protocols       = []Protocol{Transfork}
+	protocols       = []Protocol{Transfork, Lite01, Lite02, Lite03, Lite04, Lite05, Lite06}
 	transports      = []string{"quic", "webtransport"}
 	peers           = []Peer{Client, Node}
 	closeReasons    = []CloseReason{ClosedByPeer, ClosedPeerError, ClosedHere, ClosedProtocol, ClosedLimit, ClosedTimeout, ClosedLost, ClosedPanic}

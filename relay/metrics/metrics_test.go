@@ -109,8 +109,8 @@ func TestZero(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics that exist from the start (-want +got):\n%s", diff)
 	}
-	if series > 100 {
-		t.Errorf("%d sets of labels from the start, at most 100 are wanted", series)
+	if series > 200 {
+		t.Errorf("%d sets of labels from the start, at most 200 are wanted", series)
 	}
 }
 

@@ -90,8 +90,7 @@ func (t *Track) startLocked(o SubscribeOptions) uint64 {
 // up to which there is none missing.
 func (t *Track) recentLocked(age time.Duration) uint64 {
 	recent := t.newest.seq
-	for i := len(t.cache) - 1; i >= 0; i-- {
-		e := t.cache[i]
+	for _, e := range slices.Backward(t.cache) {
 		switch {
 		case e.seq >= t.newest.seq:
 		case e.group == nil || !e.group.shown || age > 0 && t.ageLocked(e.group) > age:

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moqrelay/moqrelay/relay"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
-	"github.com/moqrelay/moqrelay/relay/session/transfork"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -32,11 +31,21 @@ type Client struct {
 	budget  *moq.Budget
 }
 
+// defaultProtocol is what clients speak that do not say.
+var defaultProtocol = protocols.Only(protocols.MoqTransfork)
+
 // Dial connects a client of that host name to a node and returns when the
 // handshake is done. The session ends with the test, or by Close.
 func (n *Network) Dial(host string, node *Node) *Client {
 	n.t.Helper()
-	return n.dial(host, node, "", nil)
+	return n.dial(host, node, "", transport.DialConfig{})
+}
+
+// DialSpeaking connects a client as c says, which leaves the rest open as that of
+// Connect does.
+func (n *Network) DialSpeaking(host string, node *Node, c transport.DialConfig) *Client {
+	n.t.Helper()
+	return n.dial(host, node, "", c)
 }
 
 // DialAs connects as a relay would: with a mark in the handshake and the
@@ -47,16 +56,13 @@ func (n *Network) DialAs(mark, host string, node *Node) *Client {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return n.dial(host, node, mark, []tls.Certificate{cert})
+	return n.dial(host, node, mark, transport.DialConfig{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 }
 
-func (n *Network) dial(host string, node *Node, mark string, certs []tls.Certificate) *Client {
+func (n *Network) dial(host string, node *Node, mark string, c transport.DialConfig) *Client {
 	n.t.Helper()
-	conn, err := n.Connect(n.t.Context(), host, node.Name, transport.DialConfig{
-		TLS:         &tls.Config{Certificates: certs},
-		IdleTimeout: 10 * time.Second,
-		KeepAlive:   4 * time.Second,
-	})
+	c.IdleTimeout, c.KeepAlive = 10*time.Second, 4*time.Second
+	conn, err := n.Connect(n.t.Context(), host, node.Name, c)
 	if err != nil {
 		n.t.Fatalf("%s dials %s: %v", host, node.Name, err)
 	}
@@ -72,10 +78,16 @@ func (n *Network) Connect(ctx context.Context, host, node string, c transport.Di
 	c.TLS.RootCAs = x509.NewCertPool()
 	c.TLS.RootCAs.AddCert(n.Issuer().cert)
 	c.TLS.ServerName = node
-	c.Protocols = []transport.Protocol{relay.MoqTransfork}
+	if len(c.Protocols) == 0 && !c.WebTransport {
+		c.Protocols = defaultProtocol.QUIC()
+	}
 	c.Resolve = n.resolve
 	c.PacketConn = n.socket(host, int(n.ports.Add(1)))
-	return transport.Dial(ctx, Host(node), c)
+	address := Host(node)
+	if c.WebTransport {
+		address = "https://" + address + "/"
+	}
+	return transport.Dial(ctx, address, c)
 }
 
 // NewClient runs a session on a connection to any relay, simulated or not, and
@@ -91,7 +103,7 @@ func NewClient(t *testing.T, conn transport.Conn, mark string, log *slog.Logger)
 		ended:  make(chan error, 1),
 		budget: moq.NewBudget(64 << 20),
 	}
-	c.session = transfork.Client(conn, session.Config{
+	c.session = protocols.Client(conn, session.Config{
 		In: c.In, Out: c.out, Class: origin.Client,
 		Budget: c.budget, TrackLimits: moq.DefaultLimits(),
 		Node:             mark,
@@ -175,6 +187,24 @@ func (c *Client) Subscribe(path ...string) (*moq.Subscription, error) {
 	}
 	return t.Subscribe(moq.SubscribeOptions{Priority: moq.DefaultPriority})
 }
+
+// Fetch returns a group of a track that is asked for by itself.
+func (c *Client) Fetch(group uint64, path ...string) (*moq.Track, error) {
+	f, ok := c.session.(origin.Fetcher)
+	if !ok {
+		return nil, moq.ErrNotSupported
+	}
+	return f.Fetch(moq.NewPath(path...), group)
+}
+
+// Track returns the live track of a path of the node.
+func (c *Client) Track(path ...string) (*moq.Track, error) {
+	return c.session.Track(moq.NewPath(path...))
+}
+
+// Vanish ends the session as a process that is killed does: the node hears
+// nothing of it.
+func (n *Network) Vanish(host string) { n.cut.setDead(n.addr(host), true) }
 
 // Next returns the payload of the next group's only frame.
 func Next(ctx context.Context, s *moq.Subscription) (string, error) {

@@ -44,6 +44,9 @@ func Speaks(token string) bool {
 	return ok || token == wire.TokenInBand
 }
 
+// InBand is the token of lite-01 and lite-02.
+const InBand = wire.TokenInBand
+
 // Tokens are all that Speaks takes, the most wanted first.
 func Tokens() []string {
 	var all []string

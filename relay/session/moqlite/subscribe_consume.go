@@ -41,7 +41,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	s.mu.Lock()
 	if u, ok := s.upstreams[path]; ok {
 		s.mu.Unlock()
-		return u.Upstream.Track, nil
+		return u.Track, nil
 	}
 	u := &upstream{
 		Upstream:  s.NewUpstream(path, moq.Info{Priority: moq.DefaultPriority}),
@@ -57,7 +57,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	if !s.Spawn(u.run) {
 		u.finish(moq.ErrGoingAway)
 	}
-	return u.Upstream.Track, nil
+	return u.Track, nil
 }
 
 // unannounced notes that the peer has withdrawn a broadcast. Whoever asks for a
@@ -232,7 +232,7 @@ func (a *attendance) read(r *base.Reader) error {
 	s := a.session
 	for first := true; ; first = false {
 		reply, err := base.Next(r, s.version.ConsumeSubscribeReply)
-		if errors.Is(err, io.EOF) && !(first && !s.version.HasSetup()) {
+		if errors.Is(err, io.EOF) && (!first || s.version.HasSetup()) {
 			return nil
 		}
 		if err != nil {

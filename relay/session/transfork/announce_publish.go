@@ -54,20 +54,29 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 	watch := s.Config.Out.Watch(prefix, s.mayTell)
 	defer watch.Close()
 	var buf []byte
+	shown := make(map[moq.Path]int) // a path may be a track and a broadcast
 	for ctx.Err() == nil {
 		event, err := watch.Next(ctx)
 		if err != nil {
 			return err
 		}
+		path := event.Announcement.Path
 		message := wire.Announce{Status: wire.Active}
 		switch event.Type {
 		case origin.Active:
+			if shown[path]++; shown[path] > 1 {
+				continue
+			}
 		case origin.Ended:
+			if shown[path]--; shown[path] > 0 {
+				continue
+			}
+			delete(shown, path)
 			message.Status = wire.Ended
-		case origin.Live:
+		case origin.Updated, origin.Live:
 			continue // there is no message for it
 		}
-		suffix, _ := event.Announcement.Path.TrimPrefix(prefix)
+		suffix, _ := path.TrimPrefix(prefix)
 		message.Suffix = suffix.Parts()
 		buf = message.Append(buf[:0])
 		if _, err := stream.Write(buf); err != nil {
@@ -77,8 +86,8 @@ func (s *Session) tell(ctx context.Context, stream transport.Stream, prefix moq.
 	return context.Cause(ctx)
 }
 
-// mayTell says which announcements the peer is told. The unit of MoqTransfork is
-// the track; its own are not echoed to a session.
+// mayTell says which announcements the peer is told: not its own. A broadcast of
+// another protocol is told by its path, as its tracks are known to nobody.
 func (s *Session) mayTell(a origin.Announcement) bool {
-	return a.Kind == origin.Track && a.Source != origin.Source(s) && hasWireForm(a.Path) && s.Config.Visible(a)
+	return a.Source != origin.Source(s) && hasWireForm(a.Path) && s.Config.Visible(a)
 }

@@ -243,12 +243,13 @@ func TestAccept(t *testing.T) {
 	})
 }
 
-// TestOnlyTracksAreTold: other protocols announce broadcasts, which have no form
-// here, and paths that are no text.
-func TestOnlyTracksAreTold(t *testing.T) {
+// TestWhatOthersAnnounce: a broadcast of another protocol is told by its path,
+// once even if there is a track of that path as well; paths that are no text have
+// no form here.
+func TestWhatOthersAnnounce(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		for _, a := range []origin.Announcement{
-			{Path: moq.NewPath("broadcast"), Kind: origin.Broadcast, Source: local{}},
+			{Path: moq.NewPath("clock"), Kind: origin.Broadcast, Source: local{}},
 			{Path: moq.NewPath("\xff"), Kind: origin.Track, Source: local{}},
 		} {
 			if _, err := w.table.Announce(a); err != nil {

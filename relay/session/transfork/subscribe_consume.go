@@ -31,7 +31,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	s.mu.Lock()
 	if u, ok := s.upstreams[path]; ok {
 		s.mu.Unlock()
-		return u.Upstream.Track, nil
+		return u.Track, nil
 	}
 	u := &upstream{
 		Upstream: s.NewUpstream(path, moq.Info{Priority: moq.DefaultPriority}),
@@ -45,7 +45,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	if !s.Spawn(u.run) {
 		u.end(moq.ErrGoingAway)
 	}
-	return u.Upstream.Track, nil
+	return u.Track, nil
 }
 
 // unannounced notes that the peer has withdrawn a path. Whoever asks for it from

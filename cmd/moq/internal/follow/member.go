@@ -91,7 +91,7 @@ func (f *Follower) mirror(ctx context.Context, m *member) {
 				delete(standing, path)
 			}
 			f.note(m, path, false)
-		case origin.Live: // nobody waits for it
+		case origin.Updated, origin.Live: // nobody waits for them
 		}
 	}
 }
