@@ -15,7 +15,7 @@ func (r *Relay) Introduce(host string) {
 	}
 	_, err := r.table.Announce(origin.Announcement{
 		Path:   moq.NewPath("internal", "origins", host),
-		Kind:   origin.Track,
+		Kind:   origin.Broadcast,
 		Class:  origin.Local,
 		Source: nowhere{},
 	})

@@ -41,8 +41,9 @@ import (
 // Version is set by the build.
 var Version = "development"
 
-// links is what nodes speak with each other.
-var links = protocols.Only(protocols.MoqTransfork)
+// links is what nodes offer each other: the newest, and what relays of others
+// know.
+var links = protocols.All()
 
 // controlBurst is how many seconds' worth of control messages may come at once.
 const controlBurst = 5

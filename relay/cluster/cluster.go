@@ -120,7 +120,7 @@ func New(c Config) (*Cluster, error) {
 	var err error
 	cl.presence, err = c.Table.Announce(origin.Announcement{
 		Path:   presencePrefix.Append(c.Node),
-		Kind:   origin.Track,
+		Kind:   origin.Broadcast,
 		Class:  origin.Local,
 		Source: presenceSource{},
 	})

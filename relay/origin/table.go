@@ -95,6 +95,18 @@ func (t *Table) Route(path moq.Path, ok func(Announcement) bool) (Announcement, 
 	return Announcement{}, false
 }
 
+// Has tells whether a path itself is announced, as a track or a broadcast, in a
+// way that ok accepts.
+func (t *Table) Has(path moq.Path, ok func(Announcement) bool) bool {
+	t.mu.Lock()
+	var routes []*Registration
+	if n := t.nodes[path]; n != nil {
+		routes = slices.Concat(n.routes[Track], n.routes[Broadcast])
+	}
+	t.mu.Unlock()
+	return slices.ContainsFunc(routes, func(r *Registration) bool { return ok(r.announcement) })
+}
+
 // Track returns the live track of a path, from the best route that ok accepts
 // and whose source has it, and that route. If none has, the error is that of
 // the best, or [moq.ErrNotFound].

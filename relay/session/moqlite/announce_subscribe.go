@@ -144,6 +144,11 @@ var retired = moq.NewPath(make([]string, common.MaxPathParts+2)...)
 func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announcement {
 	s := a.session
 	n := origin.Announcement{Path: path, Kind: origin.Broadcast, Class: s.Config.Class, Source: s}
+	if s.isOurs() {
+		if track, ok := unescapePath(path.Parts()); ok {
+			n.Path, n.Kind = track, origin.Track
+		}
+	}
 	for _, hop := range m.Hops {
 		n.Hops = append(n.Hops, origin.Hop(hop))
 	}
@@ -180,8 +185,8 @@ func (a *announced) start(path moq.Path, n origin.Announcement) error {
 		before = nil
 	}
 	now := &route{publisher: n.Publisher()}
-	err := s.Config.Accept(path)
-	if err == nil && !hasBroadcastForm(path) {
+	err := s.Config.Accept(n.Path)
+	if err == nil && n.Kind == origin.Broadcast && !hasBroadcastForm(path) {
 		err = moq.ErrMalformed
 	}
 	if err == nil {

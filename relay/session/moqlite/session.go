@@ -44,6 +44,13 @@ func Speaks(token string) bool {
 	return ok || token == wire.TokenInBand
 }
 
+// KnowsHops tells whether announcements in the version of a token carry hops by
+// their numbers.
+func KnowsHops(token string) bool {
+	v, ok := wire.ParseToken(token)
+	return ok && v >= wire.Version04
+}
+
 // InBand is the token of lite-01 and lite-02.
 const InBand = wire.TokenInBand
 

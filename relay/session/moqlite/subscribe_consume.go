@@ -33,9 +33,8 @@ type upstream struct {
 
 // Track subscribes at the peer, unless that is done already, and returns at once.
 func (s *Session) Track(path moq.Path) (*moq.Track, error) {
-	relative, below := path.TrimPrefix(s.root)
-	broadcast, name, ok := trackForm(relative)
-	if !below || !ok {
+	broadcast, name, ok := s.nameOf(path)
+	if !ok {
 		return nil, base.NoPath(path, "moq-lite")
 	}
 	s.mu.Lock()
