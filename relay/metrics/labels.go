@@ -108,7 +108,7 @@ const (
 var (
 	directions      = []Direction{Sent, Received}
 	protocols       = []Protocol{Transfork}
-	transports      = []string{"quic", "webtransport"}
+	transports      = []string{"quic", "webtransport", "websocket"}
 	peers           = []Peer{Client, Node}
 	closeReasons    = []CloseReason{ClosedByPeer, ClosedPeerError, ClosedHere, ClosedProtocol, ClosedLimit, ClosedTimeout, ClosedLost, ClosedPanic}
 	refuseReasons   = []RefuseReason{RefusedLimit, RefusedHandshake, RefusedVersion, RefusedTimeout, RefusedLost, RefusedDraining}
