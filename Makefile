@@ -24,17 +24,24 @@ race := $(if $(shell command -v "$$(go env CC)"),-race)
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# What is built for people has the page in it, where Node.js is there to make it.
+page_if_node := $(if $(shell command -v node),page)
+
+.PHONY: page
+page: ## the page on which people publish and watch, for what is built afterwards; nothing to do when it is up to date (needs Node.js 20.19)
+	@hack/page/build.sh
+
 .PHONY: build
-build: ## bin/moq-relay, bin/moq-operator and bin/moq
+build: $(page_if_node) ## bin/moq-relay, bin/moq-operator and bin/moq
 	$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq-operator ./cmd/moq
 
 .PHONY: images
-images: ## container images of all three as OCI archives for amd64 and arm64, with their SBOMs, in dist/images; no engine needed
+images: $(page_if_node) ## container images of all three as OCI archives for amd64 and arm64, with their SBOMs, in dist/images; no engine needed
 	@go run -C hack/e2e ./image/mkimage -source ../.. -dir ../../dist/images -version $(VERSION) \
 	  -revision "$$(git rev-parse HEAD)" -created "$$(git log -1 --format=%ct)"
 
 .PHONY: local
-local:
+local: $(page_if_node)
 	@$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq
 
 .PHONY: up
