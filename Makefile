@@ -73,7 +73,7 @@ e2e: build e2e-command ## the suite on a real Kubernetes of its own, media runni
 test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
 	@$(if $(race),,echo "no C compiler: without the race detector")
 	@hack/helm3/build.sh >/dev/null
-	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/e2e/build.sh)}" MOQ_PEERS_DIR= \
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/e2e/build.sh)}" MOQ_PEERS_DIR= MOQ_BROWSER= \
 	  go run ./hack/testsum -want '$(TIERS)' -- $(race) -timeout 15m $(ARGS) $(PKG)
 
 .PHONY: monitoring
@@ -98,8 +98,13 @@ peers: ## build the relays and clients of others that we must work with (needs c
 	@hack/peers/build.sh
 
 .PHONY: interop
-interop: ## run our relay and client against theirs; says which of them are not there
+interop: $(page_if_node) ## run our relay and client against theirs, and the page in a browser; says which of them are not there
 	@go test -count=1 -timeout 40m -parallel 4 -v ./hack/interop
+	@MOQ_BROWSER=1 go test -count=1 -timeout 20m -v ./hack/browser
+
+.PHONY: browser
+browser: page ## run the page in a headless Chromium (MOQ_BROWSER_RELAYS=publish-url,watch-url ARGS='-run U34'); pictures in bin/browser
+	@MOQ_BROWSER=1 go test -count=1 -timeout 20m -v $(ARGS) ./hack/browser
 
 .PHONY: bench
 bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given; then load on relays (LOAD='--hops 1 --workload audio')

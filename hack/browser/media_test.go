@@ -1,0 +1,177 @@
+package browser
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moqrelay/moqrelay/hack/browser/devtools"
+)
+
+// name is what the tests publish.
+const name = "demo/card"
+
+// publish starts the test card at a relay, as people do: by a click.
+func publish(t *testing.T, b *devtools.Browser, base string, at node, o devtools.PageOptions) *devtools.Page {
+	t.Helper()
+	p := b.Open(t, base+"publish?at="+at.name+"&name="+name+"&source=card", o)
+	p.Until("the form", viewTimeout, `document.querySelector("button[type=submit]")?.disabled === false`)
+	p.Click("button[type=submit]")
+	p.Until("on air", playTimeout, `document.querySelector(".on-air")?.checkVisibility()`)
+	return p
+}
+
+// watch opens the broadcast at a relay.
+func watch(t *testing.T, b *devtools.Browser, base string, at node, o devtools.PageOptions) *devtools.Page {
+	t.Helper()
+	return b.Open(t, base+"watch/"+name+"?at="+at.name, o)
+}
+
+// colours reads a picture's colours at the middle of each bar of the test card.
+const colours = `(() => {
+	const from = document.querySelector("mq-stage canvas"), c = new OffscreenCanvas(70, 40), g = c.getContext("2d");
+	g.drawImage(from, 0, 0, 70, 40);
+	return [...Array(7).keys()].map((i) => [...g.getImageData(i * 10 + 5, 8, 1, 1).data].slice(0, 3));
+})()`
+
+// bars are the colours that the test card has.
+var bars = [7][3]int{{200, 200, 200}, {200, 200, 0}, {0, 200, 200}, {0, 200, 0}, {200, 0, 200}, {200, 0, 0}, {0, 0, 200}}
+
+// wantCard fails the test unless the page shows the colours of the test card.
+func wantCard(t *testing.T, p *devtools.Page) {
+	t.Helper()
+	var got [7][3]int
+	if err := p.Eval(colours, &got); err != nil {
+		t.Fatal(err)
+	}
+	for i, bar := range bars {
+		for c := range bar {
+			if diff := got[i][c] - bar[c]; diff > 45 || diff < -45 {
+				t.Errorf("bar %d has the colour %v, want %v", i, got[i], bar)
+				break
+			}
+		}
+	}
+}
+
+// wantMotion fails the test unless the picture changes.
+func wantMotion(t *testing.T, p *devtools.Page) {
+	t.Helper()
+	const sum = `(() => {
+		const from = document.querySelector("mq-stage canvas"), c = new OffscreenCanvas(256, 144), g = c.getContext("2d");
+		g.drawImage(from, 0, 0, 256, 144);
+		return g.getImageData(0, 80, 256, 64).data.reduce((s, v, i) => (s * 31 + v * (i % 7)) % 1000003, 7);
+	})()`
+	seen := make(map[int]bool)
+	for deadline := time.Now().Add(playTimeout); len(seen) < 5; {
+		var s int
+		if err := p.Eval(sum, &s); err != nil {
+			t.Fatal(err)
+		}
+		seen[s] = true
+		if time.Now().After(deadline) {
+			t.Fatalf("%d different pictures within %v, want 5", len(seen), playTimeout)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// value reads a row of the panel beside the player.
+func value(p *devtools.Page, id string) string {
+	return p.String(`document.querySelector("[data-value=` + id + `]").innerText`)
+}
+
+// wantPlay waits until a page plays the test card, with sound.
+func wantPlay(t *testing.T, p *devtools.Page) {
+	t.Helper()
+	p.Until("a picture of less than a second", playTimeout, `parseInt(document.querySelector("[data-value=age]")?.innerText) < 1000`)
+	wantCard(t, p)
+	wantMotion(t, p)
+	p.Click("button.unmute")
+	p.Until("sound", playTimeout, `Number(document.querySelector("mq-stage").dataset.peak) > 0.02`)
+	t.Logf("session %s, age %s, rate %s, picture %s, buffer %s, peak %s", value(p, "session"), value(p, "age"), value(p, "rate"),
+		value(p, "video"), value(p, "buffer"), p.String(`document.querySelector("mq-stage").dataset.peak`))
+}
+
+// TestU34PlaysAcrossRegions: what a page publishes in one region, a page in
+// another shows and plays; it says over what, by which way, and how old it is.
+func TestU34PlaysAcrossRegions(t *testing.T) {
+	b := browser(t)
+	nodes := relays(t)
+	base := page(t, nodes...)
+	home := b.Open(t, base+"?at="+nodes[1].name, devtools.PageOptions{})
+	home.UntilText("Nothing is announced at us-0", viewTimeout)
+
+	publisher := publish(t, b, base, nodes[0], devtools.PageOptions{})
+	home.Until("a tile", viewTimeout, `document.querySelector("[data-name=\"`+name+`\"]")`)
+	keep(t, home, "u34-home", true)
+	watcher := watch(t, b, base, nodes[1], devtools.PageOptions{})
+	wantPlay(t, watcher)
+	keep(t, watcher, "u34-watch", true)
+	if got := value(watcher, "session"); !strings.HasSuffix(got, "over WebTransport") || !strings.HasPrefix(got, "moq-lite-") {
+		t.Errorf("session %q, want moq-lite over WebTransport", got)
+	}
+	if got := value(watcher, "path"); got != "us-0 › you" {
+		t.Errorf("path %q, want us-0 › you", got)
+	}
+	if got := value(watcher, "region"); !strings.HasPrefix(got, "us") {
+		t.Errorf("region %q, want us", got)
+	}
+	if age := regexp.MustCompile(`^(\d+) ms$`).FindStringSubmatch(value(watcher, "age")); age == nil {
+		t.Errorf("age %q, want milliseconds", value(watcher, "age"))
+	}
+	publisher.Until("the audience", viewTimeout, `document.querySelector("[data-value=audience]").innerText === "Somebody watches"`)
+	keep(t, publisher, "u34-publish", true)
+	publisher.Click("button.danger")
+	home.Until("the tile's end", viewTimeout, `!document.querySelector("[data-name=\"`+name+`\"]")`)
+	watcher.UntilText("demo/card is not announced at us-0 yet", viewTimeout)
+	keep(t, watcher, "u35-absent", true)
+}
+
+// TestU36PlaysOverWebSocket: a browser without WebTransport plays all the same,
+// and says why it is over WebSocket.
+func TestU36PlaysOverWebSocket(t *testing.T) {
+	b := browser(t)
+	nodes := relays(t)
+	base := page(t, nodes...)
+	without := devtools.PageOptions{Before: "delete globalThis.WebTransport"}
+	publisher := publish(t, b, base, nodes[0], without)
+	watcher := watch(t, b, base, nodes[1], without)
+	wantPlay(t, watcher)
+	for what, p := range map[string]*devtools.Page{"watcher": watcher, "publisher": publisher} {
+		p.UntilText("Over WebSocket, because this browser has no WebTransport", viewTimeout)
+		if got := value(p, "session"); !strings.HasSuffix(got, "over WebSocket") {
+			t.Errorf("%s: session %q, want it over WebSocket", what, got)
+		}
+	}
+	keep(t, watcher, "u36-websocket", true)
+}
+
+// TestU37RecoversByItself: a relay is away for a minute; when it is back, with
+// another certificate, both pages go on without a touch.
+func TestU37RecoversByItself(t *testing.T) {
+	b := browser(t)
+	port := freePort(t)
+	r := startRelay(t, port)
+	nodes := []node{{"eu-0", "eu", r.url}, {"us-0", "us", r.url}}
+	base := page(t, nodes...)
+	publish(t, b, base, nodes[0], devtools.PageOptions{})
+	watcher := watch(t, b, base, nodes[1], devtools.PageOptions{})
+	wantPlay(t, watcher)
+
+	r.stop()
+	down := time.Now()
+	watcher.UntilText("us-0 does not answer", viewTimeout)
+	keep(t, watcher, "u35-unreachable", true)
+	time.Sleep(time.Until(down.Add(time.Minute)))
+	if words := watcher.Text(); !strings.Contains(words, "goes on trying") {
+		t.Errorf("after a minute the page says:\n%s", words)
+	}
+	startRelay(t, port)
+	back := time.Now()
+	watcher.Until("the picture again", playTimeout, `/ ms$/.test(document.querySelector("[data-value=age]").innerText)`)
+	t.Logf("plays %v after the relay is back", time.Since(back).Round(100*time.Millisecond))
+	wantCard(t, watcher)
+	wantMotion(t, watcher)
+}
