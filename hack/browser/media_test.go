@@ -98,10 +98,9 @@ func wantPlay(t *testing.T, p *devtools.Page) {
 // another shows and plays; it says over what, by which way, and how old it is.
 func TestU34PlaysAcrossRegions(t *testing.T) {
 	b := browser(t)
-	nodes := relays(t)
-	base := page(t, nodes...)
+	nodes, base := relays(t)
 	home := b.Open(t, base+"?at="+nodes[1].name, devtools.PageOptions{})
-	home.UntilText("Nothing is announced at us-0", viewTimeout)
+	home.UntilText("Nothing is announced at "+nodes[1].name, viewTimeout)
 
 	publisher := publish(t, b, base, nodes[0], devtools.PageOptions{})
 	home.Until("a tile", viewTimeout, `document.querySelector("[data-name=\"`+name+`\"]")`)
@@ -112,11 +111,11 @@ func TestU34PlaysAcrossRegions(t *testing.T) {
 	if got := value(watcher, "session"); !strings.HasSuffix(got, "over WebTransport") || !strings.HasPrefix(got, "moq-lite-") {
 		t.Errorf("session %q, want moq-lite over WebTransport", got)
 	}
-	if got := value(watcher, "path"); got != "us-0 › you" {
-		t.Errorf("path %q, want us-0 › you", got)
+	if got, want := value(watcher, "path"), nodes[1].name+" › you"; !strings.HasSuffix(got, want) {
+		t.Errorf("path %q, want %s at its end", got, want)
 	}
-	if got := value(watcher, "region"); !strings.HasPrefix(got, "us") {
-		t.Errorf("region %q, want us", got)
+	if got := value(watcher, "region"); !strings.HasPrefix(got, nodes[1].region) {
+		t.Errorf("region %q, want %s", got, nodes[1].region)
 	}
 	if age := regexp.MustCompile(`^(\d+) ms$`).FindStringSubmatch(value(watcher, "age")); age == nil {
 		t.Errorf("age %q, want milliseconds", value(watcher, "age"))
@@ -125,16 +124,31 @@ func TestU34PlaysAcrossRegions(t *testing.T) {
 	keep(t, publisher, "u34-publish", true)
 	publisher.Click("button.danger")
 	home.Until("the tile's end", viewTimeout, `!document.querySelector("[data-name=\"`+name+`\"]")`)
-	watcher.UntilText("demo/card is not announced at us-0 yet", viewTimeout)
+	watcher.UntilText("demo/card is not announced at "+nodes[1].name+" yet", viewTimeout)
 	keep(t, watcher, "u35-absent", true)
+}
+
+// TestU34ShowsTheWholePath: where a status page knows where a broadcast comes
+// from, the path begins there.
+func TestU34ShowsTheWholePath(t *testing.T) {
+	b := browser(t)
+	nodes, _ := relays(t)
+	base := pageWith(t, []string{"-status", "../"}, nodes...)
+	const look = `globalThis.fetch = ((real) => async (u, ...rest) => new URL(u).pathname !== "/state" ? real(u, ...rest)
+		: Response.json({ broadcasts: [{ broadcast: "demo/other", source: "ap-0" }, { broadcast: "demo/card", source: "eu-0" }] }))(fetch)`
+	publish(t, b, base, nodes[0], devtools.PageOptions{})
+	p := watch(t, b, base, nodes[1], devtools.PageOptions{Before: look})
+	p.Until("the path", playTimeout, `document.querySelector("[data-value=path]")?.innerText === "eu-0 › `+nodes[1].name+` › you"`)
+	if got := p.String(`document.querySelector("nav a:last-child").href`); !strings.HasSuffix(base, "/demo/") || got+"demo/" != base {
+		t.Errorf("the way to the status page is %s, from %s", got, base)
+	}
 }
 
 // TestU36PlaysOverWebSocket: a browser without WebTransport plays all the same,
 // and says why it is over WebSocket.
 func TestU36PlaysOverWebSocket(t *testing.T) {
 	b := browser(t)
-	nodes := relays(t)
-	base := page(t, nodes...)
+	nodes, base := relays(t)
 	without := devtools.PageOptions{Before: "delete globalThis.WebTransport"}
 	publisher := publish(t, b, base, nodes[0], without)
 	watcher := watch(t, b, base, nodes[1], without)
@@ -162,7 +176,7 @@ func TestU37RecoversByItself(t *testing.T) {
 
 	r.stop()
 	down := time.Now()
-	watcher.UntilText("us-0 does not answer", viewTimeout)
+	watcher.UntilText(nodes[1].name+" does not answer", viewTimeout)
 	keep(t, watcher, "u35-unreachable", true)
 	time.Sleep(time.Until(down.Add(time.Minute)))
 	if words := watcher.Text(); !strings.Contains(words, "goes on trying") {
@@ -171,7 +185,7 @@ func TestU37RecoversByItself(t *testing.T) {
 	startRelay(t, port)
 	back := time.Now()
 	watcher.Until("the picture again", playTimeout, `/ ms$/.test(document.querySelector("[data-value=age]").innerText)`)
-	t.Logf("plays %v after the relay is back", time.Since(back).Round(100*time.Millisecond))
+	t.Logf("plays %v after the relay is back, %s", time.Since(back).Round(100*time.Millisecond), value(watcher, "session"))
 	wantCard(t, watcher)
 	wantMotion(t, watcher)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,19 +48,61 @@ func browser(t *testing.T, flags ...string) *devtools.Browser {
 // node is a relay that the page is to offer.
 type node struct{ name, region, url string }
 
-// relays returns the relay to publish at and the one to watch at, or skips the
-// test.
-func relays(t *testing.T) []node {
+// relays returns the relay to publish at and the one to watch at, and the
+// address of a page that offers them, or skips the test.
+func relays(t *testing.T) (nodes []node, base string) {
 	t.Helper()
+	if base := os.Getenv("MOQ_BROWSER_PAGE"); base != "" {
+		return offered(t, base), base
+	}
 	if urls := os.Getenv("MOQ_BROWSER_RELAYS"); urls != "" {
 		publish, watch, ok := strings.Cut(urls, ",")
 		if !ok {
 			t.Fatalf("MOQ_BROWSER_RELAYS=%q: want two URLs with a comma between them", urls)
 		}
-		return []node{{"eu-0", "eu", publish}, {"us-0", "us", watch}}
+		nodes = []node{{"eu-0", "eu", publish}, {"us-0", "us", watch}}
+		return nodes, page(t, nodes...)
 	}
-	url := startRelay(t, freePort(t)).url
-	return []node{{"eu-0", "eu", url}, {"us-0", "us", url}}
+	first := startRelay(t, freePort(t))
+	second := startRelay(t, freePort(t), "--cluster-connect", first.url)
+	nodes = []node{{"eu-0", "eu", first.url}, {"us-0", "us", second.url}}
+	return nodes, page(t, nodes...)
+}
+
+// offered returns the first node that a page offers and one of the last region.
+func offered(t *testing.T, base string) []node {
+	t.Helper()
+	var config struct {
+		Nodes []struct{ Name, Region, Role, URL string }
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"config.json", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(resp.Body).Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	var first, last node
+	for _, n := range config.Nodes {
+		if n.Role == "root" {
+			continue
+		}
+		if first.name == "" {
+			first = node{n.Name, n.Region, n.URL}
+		}
+		if last.region != n.Region {
+			last = node{n.Name, n.Region, n.URL}
+		}
+	}
+	if first.name == "" {
+		t.Fatalf("the page at %s offers no node", base)
+	}
+	return []node{first, last}
 }
 
 // relay is a relay of others that the test may stop.
@@ -69,15 +112,17 @@ type relay struct {
 }
 
 // startRelay starts a moq-relay of others, or skips the test.
-func startRelay(t *testing.T, port int) relay {
+func startRelay(t *testing.T, port int, more ...string) relay {
 	t.Helper()
 	path := filepath.Join(os.Getenv("MOQ_PEERS_DIR"), "moq-relay-0.17.10", "bin", "moq-relay")
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("no relay: name two in MOQ_BROWSER_RELAYS, or build those of others with \"make peers\"")
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	stop, _ := run(t, exec.Command(path, "--listen", address, "--listen-tls-generate", "localhost",
-		"--web-http-listen", address, "--auth-public", "**", "--iroh-enabled=false"))
+	stop, _ := run(t, exec.Command(path, append([]string{
+		"--listen", address, "--listen-tls-generate", "localhost", "--web-http-listen", address,
+		"--auth-public", "**", "--iroh-enabled=false",
+	}, more...)...))
 	// Not localhost: a browser tries ::1 first, and does not try again over QUIC.
 	r := relay{url: "http://" + address, stop: stop}
 	await(t, "the relay's fingerprint", func() error {
@@ -117,11 +162,16 @@ func TestMain(m *testing.M) {
 // page serves the page for these relays and returns its address.
 func page(t *testing.T, nodes ...node) string {
 	t.Helper()
+	return pageWith(t, nil, nodes...)
+}
+
+// pageWith is page with further arguments for its server.
+func pageWith(t *testing.T, args []string, nodes ...node) string {
+	t.Helper()
 	path, err := buildServer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var args []string
 	for _, n := range nodes {
 		args = append(args, "-node", n.name+","+n.region+","+n.url)
 	}

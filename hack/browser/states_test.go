@@ -106,8 +106,7 @@ func TestU35SaysWhyASourceDoesNotStart(t *testing.T) {
 // is named, with its codecs.
 func TestU35SaysThatACodecIsMissing(t *testing.T) {
 	b := browser(t)
-	nodes := relays(t)
-	base := page(t, nodes...)
+	nodes, base := relays(t)
 	publish(t, b, base, nodes[0], devtools.PageOptions{})
 	p := watch(t, b, base, nodes[1], devtools.PageOptions{
 		Before: `VideoDecoder.isConfigSupported = async (config) => ({ supported: false, config })`,
@@ -120,8 +119,7 @@ func TestU35SaysThatACodecIsMissing(t *testing.T) {
 // TestPublishesCameraAndScreen: each source of the browser reaches a watcher.
 func TestPublishesCameraAndScreen(t *testing.T) {
 	b := browser(t)
-	nodes := relays(t)
-	base := page(t, nodes...)
+	nodes, base := relays(t)
 	for _, source := range []string{"camera", "screen"} {
 		t.Run(source, func(t *testing.T) {
 			p := b.Open(t, base+"publish?at="+nodes[0].name+"&name=demo/"+source+"&source="+source, devtools.PageOptions{})

@@ -12,6 +12,13 @@ export interface LinkState {
 /** Keeps trying for ever: a relay that was restarted is found again. */
 export const delay = { initial: 500, multiplier: 1.6, max: 3000, timeout: 0 };
 
+/**
+ * A WebSocket is tried this much later than WebTransport, in milliseconds. The
+ * packages' half second is little for a busy machine, and where a WebSocket has
+ * won once, they give WebTransport no start again.
+ */
+export const websocket = { delay: 1500 };
+
 /** How long the first attempt may take before it counts as failed. */
 const patience = 4000;
 

@@ -2,7 +2,7 @@
 
 import { Broadcast, Net, Signals, type Audio, type Video } from "@moq/publish";
 import type { RelayNode } from "./config";
-import { delay, follow, type LinkState } from "./link";
+import { delay, follow, websocket, type LinkState } from "./link";
 import type { Source } from "./sources";
 
 const { Signal } = Signals;
@@ -29,7 +29,7 @@ export class Publisher {
    */
   constructor(node: RelayNode, name: string, source: Source, changed: (state: LinkState) => void, watched: (is: boolean) => void) {
     this.#source = source;
-    this.#reload = new Net.Connection.Reload({ enabled: true, url: new URL(node.url), delay });
+    this.#reload = new Net.Connection.Reload({ enabled: true, url: new URL(node.url), delay, websocket });
     this.#broadcast = new Broadcast({
       connection: this.#reload.established,
       enabled: true,

@@ -3,7 +3,7 @@
 
 import { Net, Signals } from "@moq/watch";
 import type { RelayNode } from "./config";
-import { delay, follow, type LinkState } from "./link";
+import { delay, follow, websocket, type LinkState } from "./link";
 
 const { Signal } = Signals;
 
@@ -12,7 +12,7 @@ const internal = /^(internal\/|\.)/;
 
 class Viewer {
   readonly #url = new Signal<URL | undefined>(undefined);
-  readonly reload = new Net.Connection.Reload({ enabled: true, url: this.#url, delay });
+  readonly reload = new Net.Connection.Reload({ enabled: true, url: this.#url, delay, websocket });
   /** The names of what is announced, in order. */
   readonly broadcasts = new Signal<readonly string[]>([]);
   readonly link = new Signal<LinkState>({ phase: "connecting", since: performance.now() });
