@@ -128,6 +128,28 @@ func TestU34PlaysAcrossRegions(t *testing.T) {
 	keep(t, watcher, "u35-absent", true)
 }
 
+// TestU34PublishesFromTheBackground: people publish, follow the link to the other
+// region, which opens in front, and the test card goes on behind it.
+func TestU34PublishesFromTheBackground(t *testing.T) {
+	b := browser(t)
+	nodes, base := relays(t)
+	publisher := publish(t, b, base, nodes[0], devtools.PageOptions{MayHide: true})
+	publisher.Click(".after a.primary")
+	watcher := publisher.Opened(viewTimeout)
+	began := time.Now()
+	publisher.Until("the publisher behind", viewTimeout, `document.visibilityState === "hidden"`)
+	watcher.Until("a picture", playTimeout, `/ ms$/.test(document.querySelector("[data-value=age]")?.innerText)`)
+	t.Logf("a picture after %v, age %s", time.Since(began).Round(100*time.Millisecond), value(watcher, "age"))
+	wantPlay(t, watcher)
+	time.Sleep(5 * time.Second) // browsers slow a page down that has been away for a while
+	watcher.Until("pictures at full rate", playTimeout, `/, 2[3-7] pictures/.test(document.querySelector("[data-value=rate]").innerText)`)
+	var age int
+	if err := watcher.Eval(`parseInt(document.querySelector("[data-value=age]").innerText)`, &age); err != nil || age > 1000 {
+		t.Errorf("age %d ms, %v", age, err)
+	}
+	t.Logf("session %s, age %d ms, rate %s, visible %s", value(watcher, "session"), age, value(watcher, "rate"), publisher.String("document.visibilityState"))
+}
+
 // TestU34ShowsTheWholePath: where a status page knows where a broadcast comes
 // from, the path begins there.
 func TestU34ShowsTheWholePath(t *testing.T) {

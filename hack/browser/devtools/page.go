@@ -27,6 +27,9 @@ type PageOptions struct {
 	Scale float64
 	// Before is JavaScript that runs before the page's own.
 	Before string
+	// MayHide lets the page be in the background when another is in front of it.
+	// Otherwise each behaves as if it were the one that people look at.
+	MayHide bool
 }
 
 // Page is an open page, with storage of its own.
@@ -34,6 +37,8 @@ type Page struct {
 	t       *testing.T
 	browser *Browser
 	session string
+	context string // its cookies and storage, and what it opens
+	target  string
 
 	mu       sync.Mutex
 	requests []string // URLs, in order
@@ -68,18 +73,12 @@ func (b *Browser) Open(t *testing.T, url string, o PageOptions) *Page {
 		"url": "about:blank", "browserContextId": made.BrowserContextID, "newWindow": true, "width": o.Width, "height": o.Height,
 	}, &made))
 	must(b.call(ctx, "", "Target.attachToTarget", map[string]any{"targetId": made.TargetID, "flatten": true}, &made))
-	p := &Page{t: t, browser: b, session: made.SessionID, loaded: make(chan struct{}, 1)}
-	b.pipe.on(p.session, p.event)
+	p := &Page{t: t, browser: b, session: made.SessionID, context: made.BrowserContextID, target: made.TargetID, loaded: make(chan struct{}, 1)}
 	t.Cleanup(func() {
 		_ = b.call(ctx, "", "Target.disposeBrowserContext", map[string]any{"browserContextId": made.BrowserContextID}, nil)
-		if t.Failed() {
-			t.Logf("console of %s:\n%s", url, strings.Join(p.Console(), "\n"))
-		}
 	})
-	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
-		must(p.call(domain+".enable", nil, nil))
-	}
-	must(p.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}, nil))
+	must(p.attend(url))
+	must(p.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": !o.MayHide}, nil))
 	must(p.call("Emulation.setDeviceMetricsOverride", map[string]any{
 		"width": o.Width, "height": o.Height, "deviceScaleFactor": o.Scale, "mobile": false,
 	}, nil))
@@ -96,6 +95,56 @@ func (b *Browser) Open(t *testing.T, url string, o PageOptions) *Page {
 	}
 	p.Go(url)
 	return p
+}
+
+// attend listens to the page, which is called title in the test's log.
+func (p *Page) attend(title string) error {
+	p.browser.pipe.on(p.session, p.event)
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("console of %s:\n%s", title, strings.Join(p.Console(), "\n"))
+		}
+	})
+	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
+		if err := p.call(domain+".enable", nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Opened returns the page that this one has opened in a tab of its own.
+func (p *Page) Opened(within time.Duration) *Page {
+	p.t.Helper()
+	ctx := context.WithoutCancel(p.t.Context())
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(pollInterval) {
+		var all struct {
+			TargetInfos []struct{ TargetID, Type, URL, BrowserContextID string }
+		}
+		if err := p.browser.call(ctx, "", "Target.getTargets", nil, &all); err != nil {
+			p.t.Fatal(err)
+		}
+		for _, target := range all.TargetInfos {
+			if target.Type != "page" || target.BrowserContextID != p.context || target.TargetID == p.target {
+				continue
+			}
+			opened := &Page{t: p.t, browser: p.browser, context: p.context, target: target.TargetID, loaded: make(chan struct{}, 1)}
+			var made struct {
+				SessionID string `json:"sessionId"`
+			}
+			err := p.browser.call(ctx, "", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &made)
+			opened.session = made.SessionID
+			if err == nil {
+				err = opened.attend(target.URL)
+			}
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return opened
+		}
+	}
+	p.t.Fatalf("the page opens no other within %v", within)
+	return nil
 }
 
 // Go leads the page to url and waits until it has loaded.
