@@ -150,6 +150,38 @@ func TestU34PublishesFromTheBackground(t *testing.T) {
 	t.Logf("session %s, age %d ms, rate %s, visible %s", value(watcher, "session"), age, value(watcher, "rate"), publisher.String("document.visibilityState"))
 }
 
+// TestTheAddressCarriesTheState: whoever watches may go to another node, come
+// back, leave by a link and return by the browser's button, and load the page
+// again: what plays is what the address says.
+func TestTheAddressCarriesTheState(t *testing.T) {
+	b := browser(t)
+	nodes, base := relays(t)
+	publish(t, b, base, nodes[0], devtools.PageOptions{})
+	p := watch(t, b, base, nodes[1], devtools.PageOptions{})
+	plays := func(at node) {
+		t.Helper()
+		began := time.Now()
+		defer func() { t.Logf("plays at %s after %v", at.name, time.Since(began).Round(100*time.Millisecond)) }()
+		p.Until("the address", viewTimeout, `location.search === "?at=`+at.name+`" && location.pathname.endsWith("/watch/demo/card")`)
+		p.Until("the node in the panel", viewTimeout, `document.querySelector("[data-value=region]")?.innerText.endsWith("node `+at.name+`")`)
+		p.Until("the picture", playTimeout, `parseInt(document.querySelector("[data-value=age]").innerText) < 1000`)
+	}
+	plays(nodes[1])
+	p.Click(`[value="` + nodes[0].name + `"]`)
+	p.Until("the numbers gone with the session", viewTimeout, `document.querySelector("[data-value=age]").innerText === "–" || document.querySelector("mq-note[data-state]")`)
+	plays(nodes[0])
+	p.Do(`location.reload()`)
+	plays(nodes[0])
+	p.Click("nav a")
+	p.Until("the list", viewTimeout, `document.querySelector("[data-name=\"demo/card\"]") && document.title.startsWith(document.querySelector(".brand span").innerText)`)
+	p.Do(`history.back()`)
+	plays(nodes[0])
+	wantMotion(t, p)
+	if title := p.String("document.title"); !strings.HasPrefix(title, name) {
+		t.Errorf("the title is %q", title)
+	}
+}
+
 // TestU34ShowsTheWholePath: where a status page knows where a broadcast comes
 // from, the path begins there.
 func TestU34ShowsTheWholePath(t *testing.T) {

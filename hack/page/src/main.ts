@@ -63,7 +63,10 @@ function follow(event: MouseEvent): void {
   const link = (event.target as Element).closest?.("a");
   if (!link || link.target || "leave" in link.dataset || link.origin !== location.origin || !link.pathname.startsWith(base)) return;
   event.preventDefault();
-  history.pushState(null, "", link.href);
+  const to = parse(new URL(link.href));
+  const from = parse(new URL(location.href));
+  if (to.view === "home" && to.at === null && from.view !== "publish") to.at = from.at; // who watches stays where they are
+  history.pushState(null, "", href(to));
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
