@@ -169,6 +169,7 @@ func (r *Relay) listen() (*transport.Endpoint, error) {
 		WebTransport: true,
 
 		WebTransportProtocols: protocols.All().Subprotocols(),
+		WebSocketProtocols:    protocols.All().Subprotocols(),
 
 		TLS:              r.certs.ServerTLS(),
 		Limits:           r.transportLimits(),

@@ -131,6 +131,9 @@ func (c *Client) Close() {
 	c.ended <- <-c.ended
 }
 
+// Abort ends the connection with an error, as a client does that has failed.
+func (c *Client) Abort() { _ = c.conn.CloseWithError(1, "aborted") }
+
 // Lost reports whether the session has ended.
 func (c *Client) Lost() bool { return c.conn.Context().Err() != nil }
 
