@@ -97,6 +97,18 @@ func (l *link) Fetch(path moq.Path, group uint64) (*moq.Track, error) {
 	return fetcher.Fetch(path, group)
 }
 
+// Resume has the current session go on with a track that another one has begun.
+func (l *link) Resume(track *moq.Track) bool {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return false
+	}
+	resumer, ok := current.session.(origin.Resumer)
+	return ok && resumer.Resume(track)
+}
+
 // lost returns a channel that is closed when the current session has ended,
 // nil when there is none.
 func (l *link) lost() <-chan struct{} {

@@ -26,6 +26,10 @@ type SubscribeOptions struct {
 // one goroutine, the other methods for any.
 type Subscription struct {
 	track *Track
+	// knowsFirst says that start is what was asked for, or there, and not the
+	// lowest number that there is.
+	knowsFirst bool
+
 	ready chan struct{} // holds 1: Next should look again
 	told  chan struct{} // holds 1: Dropped has something
 
@@ -60,6 +64,7 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 		maxGroups: t.limits.QueuedGroups,
 	}
 	s.start = t.startLocked(o)
+	s.knowsFirst = o.Start != nil || t.newest != nil
 	s.catchUpLocked()
 	t.subscriptions = append(t.subscriptions, s)
 	t.demandLocked()
@@ -130,6 +135,14 @@ func (s *Subscription) catchUpLocked() {
 // Track returns the track that is subscribed.
 func (s *Subscription) Track() *Track {
 	return s.track
+}
+
+// First returns the first group of the subscription, and whether that was known
+// when it began.
+func (s *Subscription) First() (uint64, bool) {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.start, s.knowsFirst
 }
 
 // Options returns the options in force, with the first group in Start.

@@ -19,10 +19,11 @@ type Config struct {
 type Table struct {
 	config Config
 
-	mu    sync.Mutex
-	nodes map[moq.Path]*node // the root, and all that are not empty or above such
-	count int                // announcements that stand
-	last  uint64             // number of the last registration
+	mu     sync.Mutex
+	nodes  map[moq.Path]*node // the root, and all that are not empty or above such
+	count  int                // announcements that stand
+	last   uint64             // number of the last registration
+	parked []*parked
 }
 
 // node is a path that something is announced or watched at or below.
@@ -65,6 +66,7 @@ func (t *Table) Announce(a Announcement) (*Registration, error) {
 	i, _ := slices.BinarySearchFunc(routes, r, compareRoutes)
 	n.routes[a.Kind] = slices.Insert(slices.Clone(routes), i, r)
 	n.changedLocked(a.Kind)
+	t.resumeSoonLocked(a.Path)
 	return r, nil
 }
 
@@ -117,7 +119,7 @@ func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, An
 		if ok != nil && !ok(r.announcement) {
 			continue
 		}
-		track, err := r.announcement.Source.Track(path)
+		track, err := t.ask(r, path)
 		if err == nil {
 			return track, r.announcement, nil
 		}

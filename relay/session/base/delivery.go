@@ -204,7 +204,11 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		}
 		if !d.started {
 			d.started = true
-			d.note(func(b []byte) []byte { return d.wire.AppendStart(b, group.Sequence()) })
+			first, known := d.sub.First() // several may be there, and the newest goes first
+			if !known {
+				first = group.Sequence()
+			}
+			d.note(func(b []byte) []byte { return d.wire.AppendStart(b, first) })
 		}
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {

@@ -27,11 +27,12 @@ type Session struct {
 	setup atomic.Pointer[wire.Setup] // what the peer has said, nil before
 	told  chan struct{}              // closed when setup is there
 
-	mu        sync.Mutex
-	upstreams map[moq.Path]*upstream
-	receiving map[uint64]*upstream // by subscribe id
-	fetches   map[fetchKey]*fetch
-	nextID    uint64
+	mu         sync.Mutex
+	upstreams  map[moq.Path]*upstream
+	receiving  map[uint64]*upstream // by subscribe id
+	fetches    map[fetchKey]*fetch
+	publishers map[moq.Path]origin.Hop // of what the peer announces, where they are known
+	nextID     uint64
 }
 
 var _ session.Session = (*Session)(nil)
@@ -71,10 +72,11 @@ func Client(conn transport.Conn, c session.Config) session.Session { return newS
 
 func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
 	s := &Session{
-		told:      make(chan struct{}),
-		upstreams: make(map[moq.Path]*upstream),
-		receiving: make(map[uint64]*upstream),
-		fetches:   make(map[fetchKey]*fetch),
+		told:       make(chan struct{}),
+		upstreams:  make(map[moq.Path]*upstream),
+		receiving:  make(map[uint64]*upstream),
+		fetches:    make(map[fetchKey]*fetch),
+		publishers: make(map[moq.Path]origin.Hop),
 	}
 	s.version, _ = wire.ParseToken(conn.Protocol()) // zero: to be settled in the handshake
 	s.Base = base.New(conn, c, isClient, codes{s})

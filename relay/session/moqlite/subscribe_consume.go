@@ -10,6 +10,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
@@ -22,6 +23,8 @@ type upstream struct {
 	broadcast []string
 	name      string
 	id        uint64
+	publisher origin.Hop // 0 if it is unknown
+	resume    *uint64    // first group that another session has left
 
 	mu      sync.Mutex
 	groups  uint64 // that came or were dropped
@@ -47,17 +50,69 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 		session:   s,
 		broadcast: broadcast,
 		name:      name,
-		id:        s.nextID,
 	}
-	s.nextID++
-	s.upstreams[path] = u
-	s.receiving[u.id] = u // before the publisher learns of it: groups may come before its answer
+	s.enterLocked(u)
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
 		u.finish(moq.ErrGoingAway)
 	}
 	return u.Track, nil
 }
+
+// Resume goes on with a track that another session has begun, after the newest
+// group that it has.
+func (s *Session) Resume(track *moq.Track) bool {
+	path := track.Path()
+	broadcast, name, ok := s.nameOf(path)
+	if !ok || s.IsBroken() {
+		return false
+	}
+	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
+	if newest, ok := track.Newest(); ok {
+		next := newest + 1
+		u.resume = &next
+	}
+	s.mu.Lock()
+	if _, ok := s.upstreams[path]; ok {
+		s.mu.Unlock()
+		return false
+	}
+	s.enterLocked(u)
+	s.mu.Unlock()
+	if !s.Spawn(u.run) {
+		s.leave(u)
+		return false
+	}
+	s.Log.Debug("subscription resumed", "track", path)
+	return true
+}
+
+// enterLocked makes u known, before the publisher learns of it: groups may come
+// before its answer.
+func (s *Session) enterLocked(u *upstream) {
+	u.id = s.nextID
+	s.nextID++
+	path := u.Track.Path()
+	for prefix := range path.Prefixes() {
+		if publisher, ok := s.publishers[prefix]; ok {
+			u.publisher = publisher
+		}
+	}
+	s.upstreams[path] = u
+	s.receiving[u.id] = u
+}
+
+// leave forgets u. Groups that come later are refused as unknown.
+func (s *Session) leave(u *upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upstreams[u.Track.Path()] == u {
+		delete(s.upstreams, u.Track.Path())
+	}
+	delete(s.receiving, u.id)
+}
+
+var _ origin.Resumer = (*Session)(nil)
 
 // unannounced notes that the peer has withdrawn a broadcast. Whoever asks for a
 // track of it from now on gets a new subscription.
@@ -91,16 +146,26 @@ func (u *upstream) run() {
 	}
 }
 
-// finish ends the track. Groups that come later are refused as unknown.
+// finish ends the track, or has it parked if its publisher may still be there.
 func (u *upstream) finish(err error) {
 	s := u.session
-	s.mu.Lock()
-	if s.upstreams[u.Track.Path()] == u {
-		delete(s.upstreams, u.Track.Path())
+	s.leave(u)
+	demand, _ := u.Track.Demand()
+	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.IsBroken() || !errors.Is(err, moq.ErrGoingAway) {
+		u.End(err)
+		return
 	}
-	delete(s.receiving, u.id)
-	s.mu.Unlock()
-	u.End(err)
+	u.Release(err)
+	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
+	s.Config.Park(u.Track, u.publisher)
+}
+
+// startGroup is the first group that the peer is asked for, nil for the latest.
+func (u *upstream) startGroup() *uint64 {
+	if u.resume != nil {
+		return u.resume
+	}
+	return u.First()
 }
 
 // inform asks the peer what does not change about the track, subscribed or not:
@@ -169,7 +234,7 @@ func (s *Session) endOfAsking(err error) error {
 // group it has to be 0 until that is known, whatever it is later.
 func (u *upstream) request(d moq.Demand) wire.SubscribeUpdate {
 	ask := wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(d.MaxAge)}
-	if u.session.version.HasCosts() && !d.Recent && !u.hasStarted() {
+	if u.session.version.HasCosts() && !d.Recent && u.resume == nil && !u.hasStarted() {
 		ask.MaxAge = 0
 	}
 	return ask
@@ -196,7 +261,7 @@ func (u *upstream) subscribe() error {
 	told := u.request(demand)
 	ask := wire.Subscribe{
 		ID: u.id, Path: u.broadcast, Track: u.name,
-		Priority: told.Priority, Ordered: told.Ordered, MaxAge: told.MaxAge, Start: u.First(),
+		Priority: told.Priority, Ordered: told.Ordered, MaxAge: told.MaxAge, Start: u.startGroup(),
 	}
 	a := &attendance{upstream: u, stream: stream, asked: ask, told: told, sent: time.Now(), answered: make(chan struct{}), ended: make(chan error, 1)}
 	if _, err := stream.Write(ask.Append(wire.StreamSubscribe.Append(nil), s.version)); err != nil {
