@@ -152,6 +152,15 @@ func (t *Track) Newest() (uint64, bool) {
 	return newest, known
 }
 
+// HasSettled tells whether every group from first to last has begun to come, or
+// never will.
+func (t *Track) HasSettled(first, last uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first = max(first, t.floor)
+	return first > last || len(t.absentLocked(first, last)) == 0
+}
+
 // SetInfo replaces what is known of the track.
 func (t *Track) SetInfo(info Info) {
 	t.mu.Lock()

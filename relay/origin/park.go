@@ -39,16 +39,11 @@ func (t *Table) Park(track *moq.Track, publisher Hop, hold time.Duration) {
 	t.resume(track.Path())
 }
 
-// unpark forgets a track, and reports whether it was parked.
-func (t *Table) unpark(p *parked) bool {
+// unpark forgets a track.
+func (t *Table) unpark(p *parked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := slices.Index(t.parked, p)
-	if i < 0 {
-		return false
-	}
-	t.parked = slices.Delete(t.parked, i, i+1)
-	return true
+	t.parked = slices.DeleteFunc(t.parked, func(other *parked) bool { return other == p })
 }
 
 // resume has what is parked at or below a path taken up by sources that lead to
