@@ -231,10 +231,11 @@ func (s *Session) endOfAsking(err error) error {
 // request is the subscription as the peer is asked for it.
 //
 // From lite-06 on the age says where to start as well. To start at the latest
-// group it has to be 0 until that is known, whatever it is later.
+// group it has to be 0 until that is known, whatever it is later. Where a first
+// group is named, age 0 would skip from there to the latest.
 func (u *upstream) request(d moq.Demand) wire.SubscribeUpdate {
 	ask := wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(d.MaxAge)}
-	if u.session.version.HasCosts() && !d.Recent && u.resume == nil && !u.hasStarted() {
+	if u.session.version.HasCosts() && !d.Recent && u.resume == nil && !u.hasStarted() && u.First() == nil {
 		ask.MaxAge = 0
 	}
 	return ask
