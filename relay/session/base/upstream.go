@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,8 @@ const (
 	UpdateInterval = 100 * time.Millisecond
 )
 
-// ErrNoAnswer is why a subscription ends that the publisher did not answer.
-var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer SUBSCRIBE"}
+// ErrNoAnswer is why something ends that the publisher did not answer.
+var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer"}
 
 // Upstream is a subscription at the peer, shared by all who ask for the path.
 type Upstream struct {
@@ -289,7 +290,7 @@ func (b *Base) EndOfStream(err error) error {
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
 	}
-	if errors.Is(err, ErrNoAnswer) {
+	if errors.Is(err, ErrNoAnswer) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrNoAnswer
 	}
 	return b.EndOfConn(err)

@@ -78,7 +78,7 @@ func (s *Session) sendFrames(ctx context.Context, stream transport.Stream, group
 	for {
 		chunk, err := group.Next(ctx)
 		switch {
-		case errors.Is(err, io.EOF) && index < ask.FrameStart:
+		case errors.Is(err, io.EOF) && ask.FrameStart > 0 && index <= ask.FrameStart:
 			return moq.ErrTooOld // nothing in the answer could say that it starts elsewhere
 		case errors.Is(err, io.EOF):
 			return nil

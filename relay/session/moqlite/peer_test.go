@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
@@ -369,3 +370,12 @@ func readAnnounced(w *world, v wire.Version, s *stream, count int) (paths []stri
 	}
 	return paths
 }
+
+// rawCodes has a client send the codes of streams as they are.
+func rawCodes(v wire.Version) func(*transport.DialConfig) {
+	return func(c *transport.DialConfig) { c.Protocols = []transport.Protocol{{ALPN: v.Token()}} }
+}
+
+func endError(reason moq.EndReason) error { return &moq.EndError{Reason: reason} }
+
+func isCancel(reason moq.EndReason) bool { return reason == moq.Cancelled || reason == moq.Ended }

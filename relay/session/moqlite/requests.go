@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -86,6 +87,8 @@ func (s *Session) refuseRequest(stream transport.Stream, err error) {
 	s.Log.Debug("stream refused", "error", err)
 	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
 		err = moq.ErrCancelled
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = moq.ErrTimeout
 	}
 	s.Refuse(stream, err)
 }
