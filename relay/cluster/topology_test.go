@@ -213,4 +213,3 @@ func (top *topology) wrongWay(name, home string, publisher origin.Hop, a origin.
 	}
 	return ""
 }
-
