@@ -264,7 +264,7 @@ func (s *Subscription) First() (uint64, bool) {
 	case g == nil:
 		return 0, false
 	case s.fromEmpty:
-		return s.start, true
+		return min(s.track.notGoneLocked(s.start), g.seq), true
 	default:
 		return g.seq, true
 	}

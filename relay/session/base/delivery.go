@@ -50,9 +50,10 @@ type Delivery struct {
 	began  time.Time // when it was asked for
 	cached bool      // a group was there at once
 
-	started    bool         // the first group was handed out; owned by Feed
-	joined     atomic.Bool  // a first frame has left
-	youngUntil atomic.Int64 // UnixNano until which a group may be refused for being early
+	started    bool                         // the first group was handed out; owned by Feed
+	joined     atomic.Bool                  // a first frame has left
+	youngUntil atomic.Int64                 // UnixNano until which a group may be refused for being early
+	last       atomic.Pointer[moq.Location] // see Cut
 
 	mu       sync.Mutex
 	priority moq.Priority
@@ -107,7 +108,7 @@ func subscribeError(err error) metrics.SubscribeError {
 		return metrics.SubscribeNotFound
 	case errors.Is(err, moq.ErrTimeout):
 		return metrics.SubscribeTimeout
-	case errors.Is(err, moq.ErrOverloaded):
+	case errors.Is(err, moq.ErrOverloaded), errors.Is(err, moq.ErrTooLarge):
 		return metrics.SubscribeLimit
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, moq.ErrMalformed):
 		return metrics.SubscribeProtocol
@@ -204,11 +205,7 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		}
 		if !d.started {
 			d.started = true
-			first, known := d.sub.First() // several may be there, and the newest goes first
-			if !known {
-				first = group.Sequence()
-			}
-			d.note(func(b []byte) []byte { return d.wire.AppendStart(b, first) })
+			d.noteStart(group.Sequence())
 		}
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {
@@ -216,6 +213,19 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		}
 	}
 }
+
+// noteStart tells which group is the first one to come: not the one that is sent
+// first, if older ones go behind it.
+func (d *Delivery) noteStart(first uint64) {
+	if lowest, ok := d.sub.First(); ok {
+		first = min(first, lowest)
+	}
+	d.note(func(b []byte) []byte { return d.wire.AppendStart(b, first) })
+}
+
+// Cut has no frame sent of a group behind the one at last; nil has all of every
+// group sent. It is for any goroutine, and does not bring back what was left out.
+func (d *Delivery) Cut(last *moq.Location) { d.last.Store(last) }
 
 // Finish ends the stream after Feed has ended with err. After a clean end of the
 // track the FIN waits until the last groups have had the time to arrive: on it
@@ -232,7 +242,7 @@ func (d *Delivery) Finish(err error) {
 	d.awaitSenders(err)
 	d.tellDrops()
 	if !d.AwaitWriter() || !clean {
-		d.base.Refuse(d.stream, errOfFinish(err))
+		d.base.Refuse(d.stream, err)
 		return
 	}
 	d.awaitArrival()
@@ -247,15 +257,6 @@ func (d *Delivery) end() uint64 {
 		return 0
 	}
 	return newest + 1
-}
-
-// errOfFinish is what a subscription is said to end with that did not end
-// cleanly.
-func errOfFinish(err error) error {
-	if errors.Is(err, ErrDraining) {
-		return moq.ErrCancelled
-	}
-	return err
 }
 
 // LeaveError says that the subscriber ended the subscription, and how: with
@@ -292,7 +293,7 @@ func (d *Delivery) Leave(err error) {
 	case left && !errors.Is(err, wire.ErrMalformed):
 		d.base.Refuse(d.stream, moq.ErrCancelled)
 	default:
-		d.base.Refuse(d.stream, errOfFinish(err))
+		d.base.Refuse(d.stream, err)
 	}
 }
 
