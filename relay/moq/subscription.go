@@ -254,20 +254,23 @@ func (s *Subscription) isPastEndLocked() bool {
 }
 
 // First returns the lowest of the groups that wait to be handed out or were and
-// are not closed, if there are any. Of a track that had no group, any may come
-// from the one on that was asked for.
+// are not closed, if there are any.
 func (s *Subscription) First() (uint64, bool) {
 	s.track.mu.Lock()
 	defer s.track.mu.Unlock()
 	g, _ := s.oldestLocked()
-	switch {
-	case g == nil:
+	if g == nil {
 		return 0, false
-	case s.fromEmpty:
-		return min(s.track.notGoneLocked(s.start), g.seq), true
-	default:
-		return g.seq, true
 	}
+	return g.seq, true
+}
+
+// Awaits tells whether a lower group than seq may still come first: one was asked
+// for of a track that had none, and nobody has said that it never comes.
+func (s *Subscription) Awaits(seq uint64) bool {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.fromEmpty && s.track.notGoneLocked(s.start) < seq
 }
 
 // Dropped takes the groups that this subscription does not get although they
