@@ -5,11 +5,19 @@
 # A static binary with its bill of materials, not root, no shell. `make images`
 # writes the same as archives, without an engine; a test in hack/e2e/image keeps
 # the two alike.
+FROM --platform=$BUILDPLATFORM node:22 AS page
+WORKDIR /src/hack/page
+COPY hack/page/package.json hack/page/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY hack/page ./
+RUN npm run build
+
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+COPY --from=page /src/cmd/moq/internal/demo/dist/ cmd/moq/internal/demo/dist/
 ARG TARGETOS TARGETARCH VERSION=devel
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/moqrelay/moqrelay/relay.Version=$VERSION" \

@@ -24,17 +24,30 @@ race := $(if $(shell command -v "$$(go env CC)"),-race)
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# What is built for people has the page in it, where Node.js is there to make
+# it. Where that fails, as without a network, the rest is built all the same and
+# the page says how to get it.
+page_if_node := $(if $(shell command -v node),page-if-possible)
+
+.PHONY: page-if-possible
+page-if-possible:
+	@hack/page/build.sh || echo 'goes on without the page for browsers; "make page" makes it' >&2
+
+.PHONY: page
+page: ## the page on which people publish and watch, for what is built afterwards; nothing to do when it is up to date (needs Node.js 20.19)
+	@hack/page/build.sh
+
 .PHONY: build
-build: ## bin/moq-relay, bin/moq-operator and bin/moq
+build: $(page_if_node) ## bin/moq-relay, bin/moq-operator and bin/moq
 	$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq-operator ./cmd/moq
 
 .PHONY: images
-images: ## container images of all three as OCI archives for amd64 and arm64, with their SBOMs, in dist/images; no engine needed
+images: $(if $(shell command -v node),page) ## container images of all three as OCI archives for amd64 and arm64, with their SBOMs, in dist/images; no engine needed
 	@go run -C hack/e2e ./image/mkimage -source ../.. -dir ../../dist/images -version $(VERSION) \
 	  -revision "$$(git rev-parse HEAD)" -created "$$(git log -1 --format=%ct)"
 
 .PHONY: local
-local:
+local: $(page_if_node)
 	@$(gobuild) -o bin/ ./cmd/moq-relay ./cmd/moq
 
 .PHONY: up
@@ -66,7 +79,7 @@ e2e: build e2e-command ## the suite on a real Kubernetes of its own, media runni
 test: ## all tests (PKG=./relay/... ARGS='-run TestX' for some); builds a control plane once
 	@$(if $(race),,echo "no C compiler: without the race detector")
 	@hack/helm3/build.sh >/dev/null
-	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/e2e/build.sh)}" MOQ_PEERS_DIR= \
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/e2e/build.sh)}" MOQ_PEERS_DIR= MOQ_BROWSER= \
 	  go run ./hack/testsum -want '$(TIERS)' -- $(race) -timeout 15m $(ARGS) $(PKG)
 
 .PHONY: monitoring
@@ -91,8 +104,13 @@ peers: ## build the relays and clients of others that we must work with (needs c
 	@hack/peers/build.sh
 
 .PHONY: interop
-interop: ## run our relay and client against theirs; says which of them are not there
+interop: $(page_if_node) ## run our relay and client against theirs, and the page in a browser; says which of them are not there
 	@go test -count=1 -timeout 40m -parallel 4 -v ./hack/interop
+	@hack/browser/install.sh && MOQ_BROWSER=1 go test -count=1 -timeout 20m -v ./hack/browser
+
+.PHONY: browser
+browser: page ## run the page in a headless Chromium (MOQ_BROWSER_PAGE=URL of `make up`, or MOQ_BROWSER_RELAYS=publish-URL,watch-URL; ARGS='-run U34'); pictures in bin/browser
+	@hack/browser/install.sh && MOQ_BROWSER=1 go test -count=1 -timeout 20m -v $(ARGS) ./hack/browser
 
 .PHONY: bench
 bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given; then load on relays (LOAD='--hops 1 --workload audio')

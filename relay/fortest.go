@@ -15,7 +15,7 @@ func (r *Relay) Introduce(host string) {
 	}
 	_, err := r.table.Announce(origin.Announcement{
 		Path:   moq.NewPath("internal", "origins", host),
-		Kind:   origin.Track,
+		Kind:   origin.Broadcast,
 		Class:  origin.Local,
 		Source: nowhere{},
 	})
@@ -45,3 +45,6 @@ func (r *Relay) AnnounceBug(path moq.Path) {
 type bug struct{}
 
 func (bug) Track(moq.Path) (*moq.Track, error) { panic("BUG: a test") }
+
+// Hop is the number by which other nodes know this one. It is for tests.
+func (r *Relay) Hop() origin.Hop { return r.hop }

@@ -75,6 +75,13 @@ func playPair(t *testing.T, from, to speaker) {
 	node := n.Start("relay", nil)
 	publisher := n.DialSpeaking("publisher", node, from.config())
 	watcher := n.DialSpeaking("watcher", node, to.config())
+	play(t, publisher, watcher, func() { n.Vanish("publisher") }, from, to)
+}
+
+// play has one client publish and the other watch. vanish ends the connection of
+// the publisher without a word.
+func play(t *testing.T, publisher, watcher *relaytest.Client, vanish func(), from, to speaker) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	path := []string{"demo", "cam", "video"}
@@ -122,7 +129,7 @@ func playPair(t *testing.T, from, to speaker) {
 	time.Sleep(50 * time.Millisecond)
 	publishGroup(t, track, []string{"again"}, 0)
 	wantGroup(ctx, t, sub, 0, []string{"again"}, func(int, uint64) {})
-	n.Vanish("publisher")
+	vanish()
 	if _, err := sub.Next(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, moq.ErrEnded) {
 		t.Errorf("the publisher vanished, and the watcher hears: %v", err)
 	}

@@ -41,8 +41,9 @@ import (
 // Version is set by the build.
 var Version = "development"
 
-// links is what nodes speak with each other.
-var links = protocols.Only(protocols.MoqTransfork)
+// links is what nodes offer each other: the newest, and what relays of others
+// know.
+var links = protocols.All()
 
 // controlBurst is how many seconds' worth of control messages may come at once.
 const controlBurst = 5
@@ -168,6 +169,7 @@ func (r *Relay) listen() (*transport.Endpoint, error) {
 		WebTransport: true,
 
 		WebTransportProtocols: protocols.All().Subprotocols(),
+		WebSocketProtocols:    protocols.All().Subprotocols(),
 
 		TLS:              r.certs.ServerTLS(),
 		Limits:           r.transportLimits(),
@@ -203,6 +205,7 @@ func (r *Relay) clusterConfig() cluster.Config {
 		Table: r.table,
 		Session: session.Config{
 			Hop:    r.hop,
+			Park:   func(track *moq.Track, publisher origin.Hop) { r.table.Park(track, publisher, c.AnnounceLinger) },
 			Budget: r.budget, TrackLimits: trackLimits, Limits: limits,
 			Retention: c.CacheRetention, Linger: c.SubscriptionLinger, HandshakeTimeout: c.HandshakeTimeout,
 			Log: r.env.Log, Metrics: r.metrics,

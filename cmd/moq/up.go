@@ -86,6 +86,7 @@ func runUp(ctx context.Context, env *environment, flags upFlags, ready func(loca
 		State:      flags.state,
 		Binary:     binary,
 		Page:       flags.page,
+		Program:    cmp.Or(env.program, "moq"),
 		PortOffset: flags.offset,
 		Step:       tell.step,
 		Ready:      func(r local.Ready) { tell.ready(r); ready(r) },
@@ -136,6 +137,7 @@ func (t teller) trouble(err error) { t.screen.Line("  %s  %v", t.screen.Bad("tro
 type readyEvent struct {
 	Event  string      `json:"event"` // ready
 	Status string      `json:"status"`
+	Demo   string      `json:"demo"` // where to publish and watch in a browser
 	Nodes  []nodeEvent `json:"nodes"`
 }
 
@@ -150,7 +152,7 @@ type nodeEvent struct {
 
 func (t teller) ready(r local.Ready) {
 	if t.json {
-		event := readyEvent{Event: "ready", Status: r.Status}
+		event := readyEvent{Event: "ready", Status: r.Status, Demo: r.Demo}
 		for _, n := range r.Nodes {
 			event.Nodes = append(event.Nodes, nodeEvent{n.Name, n.Region, n.Role(), n.URL, n.Fingerprint})
 		}
@@ -161,6 +163,7 @@ func (t teller) ready(r local.Ready) {
 	t.screen.Note("%s: %s.", t.screen.Strong(r.Cluster), countRelays(r))
 	t.screen.Note("Ready in %.1fs. Edits to the file are applied. Ctrl-C stops everything.", r.Took.Seconds())
 	t.screen.Note("  page     %s", r.Status)
+	t.screen.Note("  browser  %s", r.Demo)
 	t.screen.Note("  publish  %s pub %s --name demo/clip --loop", moq, first)
 	t.screen.Note("  watch    %s sub %s --name demo/clip -o - | ffplay -", moq, last)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/clip"
+	demopage "github.com/moqrelay/moqrelay/cmd/moq/internal/demo"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
 )
 
@@ -105,6 +106,7 @@ func TestU1U2U3UpPlaysAcrossRegions(t *testing.T) {
 	if len(ready.Nodes) != 5 || ready.Nodes[0].Role != "root" || len(ready.Nodes[0].Fingerprint) != 64 {
 		t.Errorf("ready event: %+v", ready)
 	}
+	checkDemo(t, ready)
 
 	publish := stderr.await(t, `publish +moq (.*)`, time.Second)[1]
 	watch := stderr.await(t, `watch +moq (.*) -o -`, time.Second)[1]
@@ -155,6 +157,27 @@ func TestU1U2U3UpPlaysAcrossRegions(t *testing.T) {
 		_ = pc.Close()
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// checkDemo asks the page for browsers what it knows.
+func checkDemo(t *testing.T, ready readyEvent) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ready.Demo+"config.json", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var got demopage.Config
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Nodes) != len(ready.Nodes) || got.CLI == "" || got.Status != "../" {
+		t.Errorf("the page for browsers knows %+v", got)
+	}
 }
 
 // checkSamples holds the samples of an MP4 against those of the clip: each is in

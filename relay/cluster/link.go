@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -79,6 +80,33 @@ func (l *link) Track(path moq.Path) (*moq.Track, error) {
 		return nil, moq.ErrGoingAway
 	}
 	return current.session.Track(path)
+}
+
+// Fetch asks the peer for a group by itself.
+func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, error) {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return nil, moq.ErrGoingAway
+	}
+	fetcher, ok := current.session.(origin.Fetcher)
+	if !ok {
+		return nil, moq.ErrNotSupported
+	}
+	return fetcher.Fetch(path, group, p)
+}
+
+// Resume has the current session go on with a track that another one has begun.
+func (l *link) Resume(track *moq.Track) bool {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return false
+	}
+	resumer, ok := current.session.(origin.Resumer)
+	return ok && resumer.Resume(track)
 }
 
 // lost returns a channel that is closed when the current session has ended,
@@ -182,24 +210,39 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 			return
 		}
 		switch ev.Type {
-		case origin.Active:
-			if l.announce(s, ev.Announcement) {
-				l.cluster.supersede(l, route{ev.Announcement.Path, ev.Announcement.Kind})
+		case origin.Active, origin.Updated:
+			if a := asOfNode(ev.Announcement); l.announce(s, a) {
+				l.cluster.supersede(l, routeOf(a))
 			}
 		case origin.Ended:
 			switch {
 			case s.hasLeft():
-				if !l.cluster.isElsewhere(l, ev.Announcement.Path) {
+				if !l.cluster.isElsewhere(l, ev.Announcement) {
 					continue
 				}
 			case !s.alive():
 				return
 			}
-			l.unannounce(s, route{ev.Announcement.Path, ev.Announcement.Kind})
-		case origin.Updated, origin.Live: // nobody waits for them
+			l.unannounce(s, routeOf(asOfNode(ev.Announcement)))
+		case origin.Live: // nobody waits for it
 		}
 	}
 }
+
+// asOfNode is an announcement of a node as the table takes it. A protocol that
+// announces tracks only has presence as one; and one without hops says nothing of
+// the way, which is one hop long.
+func asOfNode(a origin.Announcement) origin.Announcement {
+	if isPresence(a.Path) {
+		a.Kind = origin.Broadcast
+	}
+	if len(a.Hops) == 0 {
+		a.Warm, a.Cold = 1, origin.MaxCost
+	}
+	return a
+}
+
+func routeOf(a origin.Announcement) route { return route{a.Path, a.Kind} }
 
 // closing is how long the streams of a dying connection may end before the
 // connection itself is seen to.
@@ -228,26 +271,37 @@ func (s *carrier) alive() bool {
 	}
 }
 
-// announce reports whether the route is there now.
+// announce reports whether the route is there now. One that leads another way
+// than before takes the place of that.
 func (l *link) announce(s *carrier, a origin.Announcement) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := route{a.Path, a.Kind}
+	r := routeOf(a)
 	if l.current != s {
 		return false
 	}
 	delete(l.unconfirmed, r)
-	if _, ok := l.routes[r]; ok {
+	before := l.routes[r]
+	if before != nil && isSameWay(before.Announcement(), a) {
 		return true
 	}
 	a.Class, a.Source, a.Node = origin.Peer, l, l.name
 	reg, err := l.cluster.Table.Announce(a)
+	if before != nil { // only now, so that the path is there all the time
+		l.withdrawLocked(r)
+	}
 	if err != nil {
-		l.cluster.Log.Warn("announcement of a peer refused", "node", l.name, "broadcast", a.Path, "error", err)
+		if !errors.Is(err, origin.ErrLoop) { // of our own, told back to us
+			l.cluster.Log.Warn("announcement of a peer refused", "node", l.name, "broadcast", a.Path, "error", err)
+		}
 		return false
 	}
 	l.routes[r] = reg
 	return true
+}
+
+func isSameWay(a, b origin.Announcement) bool {
+	return slices.Equal(a.Hops, b.Hops) && a.Warm == b.Warm && a.Cold == b.Cold
 }
 
 // supersede withdraws the route from links that are lost or have not told it
@@ -272,11 +326,14 @@ func (l *link) yield(r route) {
 	}
 }
 
-// isElsewhere reports whether there is a route to a path that is not by way of
-// the link.
-func (c *Cluster) isElsewhere(l *link, path moq.Path) bool {
-	_, ok := c.Table.Route(path, func(a origin.Announcement) bool { return a.Node != l.name })
-	return ok
+// isElsewhere reports whether there is a route to what the node of a link has
+// announced that is not by way of that node.
+func (c *Cluster) isElsewhere(l *link, ended origin.Announcement) bool {
+	var node origin.Hop
+	if n := len(ended.Hops); n > 0 {
+		node = ended.Hops[n-1]
+	}
+	return c.Table.Has(ended.Path, func(a origin.Announcement) bool { return a.Node != l.name && !a.Passed(node) })
 }
 
 func (l *link) unannounce(s *carrier, r route) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/moqrelay/moqrelay/relay/config"
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -36,19 +37,28 @@ const (
 )
 
 // visible reports whether a peer of kind k and name peer may see and subscribe
-// what a announces.
-func (c *Cluster) visible(k kind, peer string, a origin.Announcement) bool {
+// what a announces. One whose protocol knows hops is told of what other nodes
+// have as well: by those it sees what has come through itself.
+func (c *Cluster) visible(k kind, peer string, knowsHops bool, a origin.Announcement) bool {
 	switch {
 	case k == client:
 		return !a.Path.HasPrefix(internal) || (c.Open && isPresence(a.Path))
 	case a.Class != origin.Peer:
 		return true
-	default:
+	case isPresence(a.Path):
 		// A root introduces nodes to each other, and to no other root: every
 		// node tells each root itself.
 		who, ok := presenceNode(a.Path)
 		return ok && c.isRoot && who != peer && !c.hasRoot(peer)
+	default:
+		return knowsHops && !a.Path.HasPrefix(internal) && knowsNodes(a)
 	}
+}
+
+// knowsNodes tells whether every node that an announcement has come through is
+// known. Its publisher need not be.
+func knowsNodes(a origin.Announcement) bool {
+	return len(a.Hops) > 1 && !slices.Contains(a.Hops[1:], 0)
 }
 
 // accepts says why a peer of kind k and name peer may not announce path, nil if

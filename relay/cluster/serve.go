@@ -13,6 +13,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -41,7 +42,7 @@ func (c *Cluster) Serve(ctx context.Context, conn transport.Conn, log *slog.Logg
 	var who atomic.Pointer[identity]
 	who.Store(&identity{})
 	inbox := origin.NewTable()
-	s := c.Server(conn, c.peerConfig(log, inbox, &who, func(mark string) identity {
+	s := c.Server(conn, c.peerConfig(log, conn, inbox, &who, func(mark string) identity {
 		name, instance := parseMark(mark)
 		switch {
 		case instance != "" && (c.Open || authenticated(conn, name)):
@@ -67,7 +68,7 @@ func (c *Cluster) runDialled(ctx context.Context, conn transport.Conn, l *link, 
 	var who atomic.Pointer[identity]
 	who.Store(&identity{kind: k, name: l.name})
 	inbox := origin.NewTable()
-	s := c.Client(conn, c.peerConfig(c.Log.With("node", l.name), inbox, &who, func(mark string) identity {
+	s := c.Client(conn, c.peerConfig(c.Log.With("node", l.name), conn, inbox, &who, func(mark string) identity {
 		_, instance := parseMark(mark)
 		return identity{k, l.name, instance}
 	}))
@@ -81,14 +82,15 @@ func (c *Cluster) clientConfig(log *slog.Logger) session.Config {
 	cfg.Log = log
 	cfg.In, cfg.Out, cfg.Class = c.Table, c.Table, origin.Client
 	cfg.Node = c.Node // where the client is; the run is for peers
-	cfg.Visible = func(a origin.Announcement) bool { return c.visible(client, "", a) }
+	cfg.Hold = c.Linger
+	cfg.Visible = func(a origin.Announcement) bool { return c.visible(client, "", false, a) }
 	cfg.Accept = func(p moq.Path) error { return c.accepts(client, "", p) }
 	return cfg
 }
 
 // peerConfig returns the configuration of a session that is, or may turn out to
 // be, a peer's.
-func (c *Cluster) peerConfig(log *slog.Logger, inbox *origin.Table, who *atomic.Pointer[identity], identify func(mark string) identity) session.Config {
+func (c *Cluster) peerConfig(log *slog.Logger, conn transport.Conn, inbox *origin.Table, who *atomic.Pointer[identity], identify func(mark string) identity) session.Config {
 	cfg := c.Session
 	cfg.Log = log
 	cfg.In, cfg.Out, cfg.Class = inbox, c.Table, origin.Peer
@@ -100,7 +102,7 @@ func (c *Cluster) peerConfig(log *slog.Logger, inbox *origin.Table, who *atomic.
 	}
 	cfg.Visible = func(a origin.Announcement) bool {
 		id := who.Load()
-		return c.visible(id.kind, id.name, a)
+		return c.visible(id.kind, id.name, protocols.KnowHops(conn.Protocol()), a)
 	}
 	cfg.Accept = func(p moq.Path) error {
 		id := who.Load()
@@ -209,6 +211,13 @@ func (c *Cluster) adopt(ctx context.Context, inbox *origin.Table) {
 			reg.Withdraw()
 		}
 	}()
+	adopt := func(r route, a origin.Announcement) {
+		a.Class = origin.Client
+		delete(routes, r)
+		if reg, err := c.Table.Announce(a); err == nil {
+			routes[r] = reg
+		}
+	}
 	w := inbox.Watch(moq.Path{}, nil)
 	defer w.Close()
 	for {
@@ -219,17 +228,19 @@ func (c *Cluster) adopt(ctx context.Context, inbox *origin.Table) {
 		r := route{ev.Announcement.Path, ev.Announcement.Kind}
 		switch ev.Type {
 		case origin.Active:
-			a := ev.Announcement
-			a.Class = origin.Client
-			if reg, err := c.Table.Announce(a); err == nil {
-				routes[r] = reg
-			}
+			adopt(r, ev.Announcement)
 		case origin.Ended:
 			if reg, ok := routes[r]; ok {
 				reg.Withdraw()
 				delete(routes, r)
 			}
-		case origin.Updated, origin.Live: // nobody waits for them
+		case origin.Updated:
+			before := routes[r]
+			adopt(r, ev.Announcement)
+			if before != nil {
+				before.Withdraw()
+			}
+		case origin.Live: // nobody waits for it
 		}
 	}
 }

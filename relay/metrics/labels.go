@@ -116,7 +116,7 @@ const (
 var (
 	directions      = []Direction{Sent, Received}
 	protocols       = []Protocol{Transfork, Lite01, Lite02, Lite03, Lite04, Lite05, Lite06}
-	transports      = []string{"quic", "webtransport"}
+	transports      = []string{"quic", "webtransport", "websocket"}
 	peers           = []Peer{Client, Node}
 	closeReasons    = []CloseReason{ClosedByPeer, ClosedPeerError, ClosedHere, ClosedProtocol, ClosedLimit, ClosedTimeout, ClosedLost, ClosedPanic}
 	refuseReasons   = []RefuseReason{RefusedLimit, RefusedHandshake, RefusedVersion, RefusedTimeout, RefusedLost, RefusedDraining}

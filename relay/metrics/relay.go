@@ -16,7 +16,7 @@ func (r *Relay) LookUp(s Scraped) { r.scraped.Store(&s) }
 // SessionKind is what sessions are told apart by.
 type SessionKind struct {
 	Protocol  Protocol
-	Transport string // "quic" or "webtransport"
+	Transport string // "quic", "webtransport" or "websocket"
 	Peer      Peer
 }
 

@@ -26,7 +26,9 @@ type SubscribeOptions struct {
 // Subscription is one subscriber's claim on the groups of a track. Next is for
 // one goroutine, the other methods for any.
 type Subscription struct {
-	track *Track
+	track     *Track
+	fromEmpty bool // a start was asked for when the track had no group
+
 	ready chan struct{} // holds 1: Next should look again
 	told  chan struct{} // holds 1: Dropped has something
 
@@ -61,6 +63,7 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 		maxGroups: t.limits.QueuedGroups,
 	}
 	s.start = t.startLocked(o)
+	s.fromEmpty = o.Start != nil && t.newest == nil
 	s.catchUpLocked(s.start)
 	t.subscriptions = append(t.subscriptions, s)
 	t.demandLocked()
@@ -260,6 +263,14 @@ func (s *Subscription) First() (uint64, bool) {
 		return 0, false
 	}
 	return g.seq, true
+}
+
+// Awaits tells whether a lower group than seq may still come first: one was asked
+// for of a track that had none, and nobody has said that it never comes.
+func (s *Subscription) Awaits(seq uint64) bool {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.fromEmpty && s.track.notGoneLocked(s.start) < seq
 }
 
 // Dropped takes the groups that this subscription does not get although they

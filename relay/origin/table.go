@@ -19,10 +19,11 @@ type Config struct {
 type Table struct {
 	config Config
 
-	mu    sync.Mutex
-	nodes map[moq.Path]*node // the root, and all that are not empty or above such
-	count int                // announcements that stand
-	last  uint64             // number of the last registration
+	mu     sync.Mutex
+	nodes  map[moq.Path]*node // the root, and all that are not empty or above such
+	count  int                // announcements that stand
+	last   uint64             // number of the last registration
+	parked []*parked
 }
 
 // node is a path that something is announced or watched at or below.
@@ -63,6 +64,7 @@ func (t *Table) Announce(a Announcement) (*Registration, error) {
 	n := t.nodeLocked(a.Path)
 	n.insertLocked(r)
 	n.changedLocked(a.Kind)
+	t.resumeSoonLocked(a.Path)
 	return r, nil
 }
 
@@ -131,6 +133,18 @@ func (t *Table) Route(path moq.Path, ok func(Announcement) bool) (Announcement, 
 	return Announcement{}, false
 }
 
+// Has tells whether a path itself is announced, as a track or a broadcast, in a
+// way that ok accepts.
+func (t *Table) Has(path moq.Path, ok func(Announcement) bool) bool {
+	t.mu.Lock()
+	var routes []*Registration
+	if n := t.nodes[path]; n != nil {
+		routes = slices.Concat(n.routes[Track], n.routes[Broadcast])
+	}
+	t.mu.Unlock()
+	return slices.ContainsFunc(routes, func(r *Registration) bool { return ok(r.announcement) })
+}
+
 // Track returns the live track of a path, from the best route that ok accepts
 // and whose source has it, and that route. If none has, the error is that of
 // the best, or [moq.ErrNotFound].
@@ -141,7 +155,7 @@ func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, An
 		if ok != nil && !ok(r.announcement) {
 			continue
 		}
-		track, err := r.announcement.Source.Track(path)
+		track, err := t.ask(r, path)
 		if err == nil {
 			return track, r.announcement, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/config"
@@ -16,7 +17,8 @@ const (
 	headerTimeout = 5 * time.Second
 	headerLimit   = 16 << 10
 	// publicTimeout bounds a request on the public port from its first byte to
-	// the last one of the answer, however slowly the client sends or reads.
+	// the last one of the answer, however slowly the client sends or reads. A
+	// WebSocket ends it by its upgrade.
 	publicTimeout = 10 * time.Second
 	// idleTimeout ends an HTTP connection that asks for nothing.
 	idleTimeout = 30 * time.Second
@@ -25,7 +27,8 @@ const (
 )
 
 // publicHandler answers on the TCP port of the relay: health for load
-// balancers and the fingerprint for browsers, to anyone from anywhere.
+// balancers and the fingerprint for browsers, to anyone from anywhere, and
+// WebSockets on any path, which become connections like those over UDP.
 func (s *Server) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.handleHealth(mux)
@@ -34,10 +37,18 @@ func (s *Server) publicHandler() http.Handler {
 		mux.HandleFunc("GET "+pathFingerprint068, s.serveFingerprint)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWebSocket(r) {
+			s.Endpoint.ServeWebSocket(w, r)
+			return
+		}
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Methods", "GET")
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func isWebSocket(r *http.Request) bool {
+	return strings.EqualFold(strings.TrimSpace(r.Header.Get("Upgrade")), "websocket")
 }
 
 // handleHealth adds the probes. Neither depends on a root or on any peer, and

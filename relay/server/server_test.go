@@ -39,12 +39,22 @@ type running struct {
 
 func start(t *testing.T) *running {
 	t.Helper()
+	return startServing(t, func(context.Context, transport.Conn, *slog.Logger, func(session.Session)) error {
+		return errors.New("no sessions in this test")
+	})
+}
+
+// startServing starts a server whose sessions are what serve says.
+func startServing(t *testing.T, serve func(context.Context, transport.Conn, *slog.Logger, func(session.Session)) error) *running {
+	t.Helper()
 	store, err := certs.Open(certs.Config{SelfSign: []string{"localhost"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	udp := listenUDP(t)
-	endpoint, err := transport.Listen(udp, transport.ServerConfig{WebTransport: true, TLS: store.ServerTLS()})
+	endpoint, err := transport.Listen(udp, transport.ServerConfig{
+		WebTransport: true, WebSocketProtocols: []string{"moq-lite-05"}, TLS: store.ServerTLS(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +62,7 @@ func start(t *testing.T) *running {
 	s := New(Config{
 		Endpoint: endpoint, Public: public, Private: private, TLS: store.ServerTLS(),
 		MaxSessions: 10, DrainTimeout: time.Second,
-		Serve: func(context.Context, transport.Conn, *slog.Logger, func(session.Session)) error {
-			return errors.New("no sessions in this test")
-		},
+		Serve:       serve,
 		Withdraw:    func() {},
 		Links:       func() []session.Session { return nil },
 		Moved:       func() bool { return true },
@@ -258,5 +266,50 @@ func TestS17HeaderLimit(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("status %d, want 431", resp.StatusCode)
+	}
+}
+
+// idle is a session that does nothing.
+type idle struct{ session.Session }
+
+func (idle) Stats() session.Stats  { return session.Stats{} }
+func (idle) Node() string          { return "" }
+func (idle) GoAway()               {}
+func (idle) Drain(context.Context) {}
+func (idle) Close(uint32, string)  {}
+
+// TestWebSocket: a WebSocket on the public port, with and without TLS, is a
+// connection like any other, and outlasts what bounds a request.
+func TestWebSocket(t *testing.T) {
+	for scheme, conf := range map[string]*tls.Config{"http": nil, "https": {InsecureSkipVerify: true}} {
+		t.Run(scheme, func(t *testing.T) {
+			r := startServing(t, func(ctx context.Context, conn transport.Conn, _ *slog.Logger, begun func(session.Session)) error {
+				begun(idle{})
+				select {
+				case <-ctx.Done():
+				case <-conn.Context().Done():
+				}
+				return conn.CloseWithError(0, "")
+			})
+			client, err := transport.Dial(t.Context(), scheme+"://"+r.public+"/live?jwt=x", transport.DialConfig{
+				WebSocket: true, WebSocketProtocols: []string{"moq-lite-05"}, TLS: conf,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.CloseWithError(0, "") }()
+			var infos []SessionInfo
+			for len(infos) == 0 {
+				_, body, _ := r.do(t, http.MethodGet, "http://"+r.private+"/sessions", nil)
+				if err := json.Unmarshal([]byte(body), &infos); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := infos[0]; got.Transport != "websocket" || got.Protocol != "moq-lite-05" || got.Remote != client.LocalAddr().String() {
+				t.Errorf("/sessions shows %+v", got)
+			}
+			r.cancel()
+			<-client.Context().Done()
+		})
 	}
 }

@@ -109,4 +109,7 @@ type bufferedConn struct {
 	r *bufio.Reader
 }
 
+// NetConn returns the connection below, for options of its socket.
+func (c *bufferedConn) NetConn() net.Conn { return c.Conn }
+
 func (c *bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }

@@ -40,7 +40,8 @@ type Limits struct {
 	MaxStreams, MaxUniStreams int64
 	// StreamWindow and ConnWindow are the largest receive windows, in bytes, of one
 	// stream (default 6 MB) and one connection (default 15 MB). Windows start at
-	// 512 KiB and 768 KiB, or below if these are smaller, and grow with use.
+	// 512 KiB and 768 KiB, or below if these are smaller, and grow with use. Over
+	// WebSocket they stay what they are, by default 256 KiB and 1 MiB.
 	StreamWindow, ConnWindow uint64
 	// ReceiveBudget bounds the sum of what all connections' windows have grown, in
 	// bytes. Over it, windows keep their size. Default: no bound.
@@ -64,6 +65,14 @@ type ServerConfig struct {
 	// WebTransportProtocols are the sub-protocols that a WebTransport client may
 	// choose from. The client's order decides; a client that names none has none.
 	WebTransportProtocols []string
+	// WebSocketProtocols are the applications' tokens, such as "moq-lite-05", that
+	// are accepted over WebSocket, most wanted first. The server's order decides. With
+	// none, WebSockets are refused.
+	WebSocketProtocols []string
+	// AllowedOrigins are the origins, such as "https://example.com", whose pages may
+	// open sessions over WebTransport and WebSocket. Empty, or "*" among them: any.
+	// Nothing that a browser adds on its own authenticates anyone here.
+	AllowedOrigins []string
 	// TLS gives the certificates, by GetCertificate or GetConfigForClient. The ALPNs
 	// and TLS 1.3 are set by the endpoint.
 	TLS *tls.Config
@@ -96,7 +105,15 @@ type DialConfig struct {
 	WebTransport bool
 	// WebTransportProtocols are the sub-protocols that are offered, most wanted first.
 	WebTransportProtocols []string
-	// Header is added to the WebTransport request.
+	// WebSocket dials TCP and asks for a WebSocket; the address is then an http or
+	// https URL.
+	WebSocket bool
+	// WebSocketProtocols are the applications' tokens that are offered, most wanted first.
+	WebSocketProtocols []string
+	// DialTCP opens the connection below a WebSocket, to an address of the URL's host.
+	// Nil: the system's.
+	DialTCP func(ctx context.Context, network, address string) (net.Conn, error)
+	// Header is added to the WebTransport or WebSocket request.
 	Header http.Header
 	// Limits bound what the peer can make us hold; those on half-open connections
 	// and headers do not apply.
@@ -114,7 +131,8 @@ type DialConfig struct {
 // EndpointStats are counters of one endpoint.
 type EndpointStats struct {
 	// HalfOpen is the number of connections that have not finished their handshake,
-	// which for WebTransport includes the CONNECT.
+	// which for WebTransport includes the CONNECT, and over WebSocket is the exchange
+	// of transport parameters.
 	HalfOpen int
 	// Retried and Refused count connection attempts that were answered with a Retry
 	// and that were turned away, both for the number of half-open ones.

@@ -53,6 +53,7 @@ func TestConnIdentity(t *testing.T) {
 		"raw QUIC":                          {"quic", "moq-lite-05", "", ""},
 		"raw QUIC with mapped stream codes": {"quic", "moqf-02", "", ""},
 		"WebTransport":                      {"webtransport", "", "/a%2Fb?c=d", "/a%2Fb?c=d"},
+		"WebSocket":                         {"websocket", "moq-lite-05", "/a%2Fb?c=d", "/a%2Fb?c=d"},
 	}
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
@@ -345,7 +346,8 @@ func TestIdleTimeout(t *testing.T) {
 			bubble(t, ServerConfig{KeepAlive: 4 * time.Second, IdleTimeout: 9 * time.Second}, func(n *testNet) {
 				var cut bool
 				var mu sync.Mutex
-				w.dial.PacketConn = n.clientSocket(func() bool { mu.Lock(); defer mu.Unlock(); return cut })
+				isCut := func() bool { mu.Lock(); defer mu.Unlock(); return cut }
+				w.dial.PacketConn, w.dial.DialTCP = n.clientSocket(isCut), n.dialTCP(isCut)
 				w.dial.KeepAlive = -1
 				client, server := n.connect(w)
 				time.Sleep(time.Minute)

@@ -32,15 +32,14 @@ type dialer struct {
 	released <-chan struct{} // closed when the socket is; nil if it stays
 }
 
-// Dial connects to addr, "host:port" or a URL, from the endpoint's socket. All
-// addresses of the host are tried, each with a small head start over the next.
+// Dial connects to addr, "host:port" or a URL, from the endpoint's socket, or over
+// TCP for a WebSocket. All addresses of the host are tried, each with a small head
+// start over the next.
 //
 // The error is ErrUnreachable, ErrCertificate, ErrALPN or a [*StatusError] where
 // it is one of these.
 func (e *Endpoint) Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
-	t := newTimeouts(c.IdleTimeout, c.KeepAlive, c.HandshakeTimeout)
-	d := &dialer{quic: e.quic, config: dialConfig(e.quicConfig(c.Limits, t), t), budget: e.budget}
-	conn, err := d.dial(ctx, addr, c, t.handshake)
+	conn, err := e.dial(ctx, addr, c)
 	if err != nil {
 		select {
 		case <-e.closing:
@@ -56,9 +55,35 @@ func (e *Endpoint) Dial(ctx context.Context, addr string, c DialConfig) (Conn, e
 	return conn, nil
 }
 
+func (e *Endpoint) dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
+	t := newTimeouts(c.IdleTimeout, c.KeepAlive, c.HandshakeTimeout)
+	if c.WebSocket {
+		return dialOverTCP(ctx, addr, c, t)
+	}
+	d := &dialer{quic: e.quic, config: dialConfig(e.quicConfig(c.Limits, t), t), budget: e.budget}
+	return d.dial(ctx, addr, c, t.handshake)
+}
+
+// dialOverTCP is dialWebSocket without its type, which would make no nil of none.
+func dialOverTCP(ctx context.Context, addr string, c DialConfig, t timeouts) (Conn, error) {
+	conn, err := dialWebSocket(ctx, addr, c, t, webSocketOffer(c.WebSocketProtocols))
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
 // Dial connects to addr as [Endpoint.Dial] does, from a socket of its own that
 // ends with the connection.
 func Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
+	t := newTimeouts(c.IdleTimeout, c.KeepAlive, c.HandshakeTimeout)
+	if c.WebSocket {
+		conn, err := dialOverTCP(ctx, addr, c, t)
+		if err != nil {
+			return nil, fmt.Errorf("dial %s: %w", addr, err)
+		}
+		return conn, nil
+	}
 	pc, own := c.PacketConn, false
 	if pc == nil {
 		udp, err := net.ListenUDP("udp", nil)
@@ -67,7 +92,6 @@ func Dial(ctx context.Context, addr string, c DialConfig) (Conn, error) {
 		}
 		pc, own = udp, true
 	}
-	t := newTimeouts(c.IdleTimeout, c.KeepAlive, c.HandshakeTimeout)
 	released := make(chan struct{})
 	d := &dialer{
 		quic:     &quic.Transport{Conn: pc, ConnectionIDLength: connIDLength},

@@ -147,7 +147,7 @@ func (e *Endpoint) serve(qc *quic.Conn) {
 	panic("BUG: TLS negotiated " + alpn + ", which was not offered")
 }
 
-// deliver waits until the connection is accepted or gone.
+// deliver hands out a connection that became ready.
 func (e *Endpoint) deliver(c Conn, a *attempt) {
 	if !a.succeed() {
 		return // ran out of time a moment ago
@@ -156,6 +156,11 @@ func (e *Endpoint) deliver(c Conn, a *attempt) {
 		_ = c.CloseWithError(0, "") // returns nil always
 		return
 	}
+	e.handOut(c)
+}
+
+// handOut waits until the connection is accepted or gone.
+func (e *Endpoint) handOut(c Conn) {
 	select {
 	case e.ready <- c:
 	case <-c.Context().Done():
@@ -176,6 +181,17 @@ func (e *Endpoint) keep(c Conn) bool {
 		defer e.mu.Unlock()
 		delete(e.conns, c)
 	})
+	return true
+}
+
+// begin has Close wait for running.Done. It returns false if Close has begun.
+func (e *Endpoint) begin() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns == nil {
+		return false
+	}
+	e.running.Add(1)
 	return true
 }
 

@@ -79,8 +79,8 @@ func (e *StreamError) Error() string {
 	return fmt.Sprintf("stream ended with code %d", e.Code)
 }
 
-// StatusError is a WebTransport request that the server answered with something
-// other than success.
+// StatusError is a request for a WebTransport session or a WebSocket that the
+// server answered with something other than success.
 type StatusError struct {
 	// Status is the HTTP status.
 	Status int
@@ -88,5 +88,5 @@ type StatusError struct {
 
 // Error names the status.
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("server answered the WebTransport request with status %d", e.Status)
+	return fmt.Sprintf("server answered the request for a session with status %d", e.Status)
 }

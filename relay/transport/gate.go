@@ -52,11 +52,25 @@ func (g *gate) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, 
 		g.refused.Add(1)
 		return nil, errTooManyHalfOpen
 	}
-	g.halfOpen.Add(1)
-	now := time.Now()
-	a := &attempt{gate: g, began: now, deadline: now.Add(g.timeout)}
+	a := g.begin()
 	a.forget = context.AfterFunc(ctx, func() { a.fail() })
 	return context.WithValue(ctx, attemptKey{}, a), nil
+}
+
+// admitTCP returns the attempt of a client that asks for a WebSocket, nil if there
+// are too many. Whoever calls it ends the attempt.
+func (g *gate) admitTCP() *attempt {
+	if g.halfOpen.Load() >= g.refuseAbove {
+		g.refused.Add(1)
+		return nil
+	}
+	return g.begin()
+}
+
+func (g *gate) begin() *attempt {
+	g.halfOpen.Add(1)
+	now := time.Now()
+	return &attempt{gate: g, began: now, deadline: now.Add(g.timeout), forget: func() bool { return true }}
 }
 
 // attemptOf returns the attempt of a connection that the gate admitted.

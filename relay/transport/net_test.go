@@ -65,6 +65,7 @@ type testNet struct {
 	*testing.T
 	sim      *simnet.Simnet
 	endpoint *Endpoint
+	tcp      *tcpNet
 	clients  int
 	mu       sync.Mutex
 	closers  []func()
@@ -84,6 +85,9 @@ func bubble(t *testing.T, c ServerConfig, f func(*testNet)) {
 		}
 		c.WebTransport = true
 		c.WebTransportProtocols = []string{"moq-lite-05", "moq-lite-06"}
+		if c.WebSocketProtocols == nil {
+			c.WebSocketProtocols = []string{"moq-lite-06", "moq-lite-05", "moql"}
+		}
 		if c.Log == nil {
 			c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
@@ -91,6 +95,7 @@ func bubble(t *testing.T, c ServerConfig, f func(*testNet)) {
 		if n.endpoint, err = Listen(pc, c); err != nil {
 			t.Fatal(err)
 		}
+		n.serveTCP(c.TLS)
 		f(n)
 		if err := n.endpoint.Close(); err != nil {
 			t.Errorf("closing the endpoint: %v", err)
@@ -98,6 +103,7 @@ func bubble(t *testing.T, c ServerConfig, f func(*testNet)) {
 		for _, c := range n.closers {
 			c()
 		}
+		n.tcp.stop()
 		_ = n.sim.Close()
 	})
 }
@@ -151,6 +157,7 @@ var ways = []way{
 	{"raw QUIC", DialConfig{Protocols: []Protocol{plain}}, "1.0.0.1:443", QUIC},
 	{"raw QUIC with mapped stream codes", DialConfig{Protocols: []Protocol{mapped}}, "moqf://1.0.0.1", QUIC},
 	{"WebTransport", DialConfig{WebTransport: true}, "https://1.0.0.1/a%2Fb?c=d", WebTransport},
+	{"WebSocket", DialConfig{WebSocket: true, WebSocketProtocols: []string{"moq-lite-05"}}, "https://1.0.0.1/a%2Fb?c=d", WebSocket},
 }
 
 // eachWay runs f with both ends of a connection of each kind.
@@ -188,6 +195,9 @@ func (n *testNet) dial(w way) (Conn, error) {
 	}
 	if c.PacketConn == nil {
 		c.PacketConn = n.clientSocket(nil)
+	}
+	if c.DialTCP == nil {
+		c.DialTCP = n.dialTCP(nil)
 	}
 	return Dial(n.ctx(), w.addr, c)
 }

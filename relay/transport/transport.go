@@ -17,14 +17,20 @@ const (
 	QUIC Kind = iota
 	// WebTransport is a WebTransport session, alone on its HTTP/3 connection.
 	WebTransport
+	// WebSocket is QMux over a WebSocket: streams over TCP, where there is no UDP.
+	WebSocket
 )
 
-// String returns "quic" or "webtransport".
+// String returns "quic", "webtransport" or "websocket".
 func (k Kind) String() string {
-	if k == WebTransport {
+	switch k {
+	case WebTransport:
 		return "webtransport"
+	case WebSocket:
+		return "websocket"
+	default:
+		return "quic"
 	}
-	return "quic"
 }
 
 // Protocol is one ALPN of raw QUIC.
@@ -42,17 +48,18 @@ type Protocol struct {
 type Conn interface {
 	// Kind says what carries the connection.
 	Kind() Kind
-	// Protocol is the ALPN on raw QUIC, and on WebTransport the negotiated
-	// sub-protocol or "".
+	// Protocol is the ALPN on raw QUIC, on WebTransport the negotiated sub-protocol
+	// or "", and on WebSocket the application's part of that or "".
 	Protocol() string
-	// Path is the escaped path?query of the WebTransport request, "" on raw QUIC.
+	// Path is the escaped path?query of the WebTransport or WebSocket request, "" on
+	// raw QUIC.
 	Path() string
 	// RemoteAddr is the peer's address.
 	RemoteAddr() net.Addr
 	// LocalAddr is our own address.
 	LocalAddr() net.Addr
 	// Since is when the first packet of a connection that was accepted came in, or
-	// when one that was dialed was ready.
+	// its WebSocket request, or when one that was dialed was ready.
 	Since() time.Time
 	// PeerCertificate is the leaf of the certificate that the peer presented and
 	// that was verified, or nil.
@@ -72,13 +79,14 @@ type Conn interface {
 	OpenUniStream() (SendStream, error)
 
 	// CloseWithError ends the connection with an application code. Context is done
-	// at once; the call returns when the peer has been told, which over
-	// WebTransport can take a quarter of a second: close many connections at once, not
+	// at once; the call returns when the peer has been told, which over WebTransport
+	// and WebSocket can take a quarter of a second: close many connections at once, not
 	// one after the other. Streams that were not closed are given up. Only the first
 	// call has an effect.
 	CloseWithError(code uint32, reason string) error
 	// Context is done when the connection is gone: closed by either side, timed
-	// out, or, on WebTransport, its CONNECT stream ended. context.Cause gives a
+	// out, or, on WebTransport, its CONNECT stream ended, on WebSocket its TCP
+	// connection. context.Cause gives a
 	// [*CloseError].
 	Context() context.Context
 	// Stats are the connection's counters.
@@ -132,7 +140,8 @@ type Stream interface {
 	ReceiveStream
 }
 
-// Stats are counters of one connection.
+// Stats are counters of one connection. Over WebSocket the packets are messages,
+// and none is lost that one could see.
 type Stats struct {
 	SmoothedRTT   time.Duration
 	PacketsSent   uint64

@@ -30,8 +30,7 @@ func (e *Endpoint) newWebTransportServer() *webtransport.Server {
 		},
 		ApplicationProtocols: e.config.WebTransportProtocols,
 		ReorderingTimeout:    min(5*time.Second, e.timeouts.handshake),
-		// Pages of any origin may play from a relay: it knows no cookies.
-		CheckOrigin: func(*http.Request) bool { return true },
+		CheckOrigin:          e.originAllowed,
 	}
 }
 
@@ -77,6 +76,10 @@ func (e *Endpoint) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // whose it is is for the session's owner to say.
 func (e *Endpoint) serveConnect(w http.ResponseWriter, r *http.Request) {
 	qc := r.Context().Value(quicConnKey{}).(*quic.Conn)
+	if !e.originAllowed(r) { // the library would make it a bad request
+		http.Error(w, textOrigin, http.StatusForbidden)
+		return
+	}
 	if r.Header.Get(draftHeader+"02") != "" {
 		w.Header().Set(draftHeader, "draft02")
 	}

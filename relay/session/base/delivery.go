@@ -50,7 +50,6 @@ type Delivery struct {
 	began  time.Time // when it was asked for
 	cached bool      // a group was there at once
 
-	started    bool                         // the first group was handed out; owned by Feed
 	joined     atomic.Bool                  // a first frame has left
 	youngUntil atomic.Int64                 // UnixNano until which a group may be refused for being early
 	last       atomic.Pointer[moq.Location] // see Cut
@@ -59,6 +58,8 @@ type Delivery struct {
 	priority moq.Priority
 	order    moq.Order
 	senders  []*sender // by sequence, the highest first
+	lowest   *uint64   // of the groups that were handed out
+	started  bool      // it was told which is the first
 	notes    []byte    // messages that wait to be written, in front of drops
 	drops    []drop
 	writing  bool          // somebody writes to stream
@@ -203,10 +204,8 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !d.started {
-			d.started = true
-			d.noteStart(group.Sequence())
-		}
+		d.cameFirst(group.Sequence())
+		d.noteStart()
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {
 			return err
@@ -214,13 +213,38 @@ func (d *Delivery) Feed(ctx context.Context) error {
 	}
 }
 
-// noteStart tells which group is the first one to come: not the one that is sent
-// first, if older ones go behind it.
-func (d *Delivery) noteStart(first uint64) {
-	if lowest, ok := d.sub.First(); ok {
-		first = min(first, lowest)
+// cameFirst notes that a group was handed out.
+func (d *Delivery) cameFirst(sequence uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lowest == nil || sequence < *d.lowest {
+		d.lowest = &sequence
 	}
-	d.note(func(b []byte) []byte { return d.wire.AppendStart(b, first) })
+}
+
+// noteStart tells which group is the first one to come, as soon as that is known:
+// not the one that is sent first, if older ones go behind it.
+func (d *Delivery) noteStart() {
+	d.mu.Lock()
+	lowest, started := d.lowest, d.started
+	d.mu.Unlock()
+	if lowest == nil || started {
+		return
+	}
+	first := *lowest
+	if waiting, ok := d.sub.First(); ok {
+		first = min(first, waiting)
+	}
+	if d.sub.Awaits(first) {
+		return
+	}
+	d.mu.Lock()
+	if !d.started {
+		d.started = true
+		d.notes = d.wire.AppendStart(d.notes, min(first, *d.lowest))
+	}
+	d.mu.Unlock()
+	d.writeDrops()
 }
 
 // Cut has no frame sent of a group behind the one at last; nil has all of every

@@ -47,14 +47,20 @@ type Upstream struct {
 // NewUpstream returns a subscription of a path that nobody has asked the peer
 // for yet.
 func (b *Base) NewUpstream(path moq.Path, info moq.Info) *Upstream {
+	return b.Adopt(moq.NewTrack(moq.TrackConfig{
+		Path:      path,
+		Info:      info,
+		Budget:    b.Config.Budget,
+		Limits:    b.Config.TrackLimits,
+		Retention: b.Config.Retention,
+	}))
+}
+
+// Adopt returns a subscription that goes on with a track which another session
+// has begun.
+func (b *Base) Adopt(track *moq.Track) *Upstream {
 	return &Upstream{
-		Track: moq.NewTrack(moq.TrackConfig{
-			Path:      path,
-			Info:      info,
-			Budget:    b.Config.Budget,
-			Limits:    b.Config.TrackLimits,
-			Retention: b.Config.Retention,
-		}),
+		Track:     track,
 		Refusal:   moq.ErrNotFound,
 		base:      b,
 		moved:     make(chan struct{}, 1),
@@ -69,6 +75,12 @@ func (u *Upstream) Withdrawn() { u.leave.Do(func() { close(u.gone) }) }
 // End ends the track. Groups that come later are refused.
 func (u *Upstream) End(err error) {
 	u.Track.End(err)
+	u.Release(err)
+}
+
+// Release lets go of the track, which does not end with the subscription. Groups
+// that come later are refused.
+func (u *Upstream) Release(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
@@ -301,6 +313,7 @@ func (b *Base) EndOfStream(err error) error {
 // unless one side is going away. Of a relay, which others publish to, it says
 // nothing.
 func (b *Base) EndOfConn(err error) error {
+	b.broken.Store(true)
 	e, ok := errors.AsType[*transport.CloseError](err)
 	isPublisher := !b.IsClient && !b.IsNode()
 	if ok && isPublisher && e.Remote && e.Err == nil && b.Codes.SessionEnd(e.Code) && !b.IsEnding() {
@@ -308,6 +321,10 @@ func (b *Base) EndOfConn(err error) error {
 	}
 	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}
 }
+
+// IsBroken tells whether something has ended with the connection, which may say so
+// itself a moment later.
+func (b *Base) IsBroken() bool { return b.broken.Load() || b.Conn.Context().Err() != nil }
 
 // IsNode tells whether the other end is a node of the cluster, once the
 // handshake is done.

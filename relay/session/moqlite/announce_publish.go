@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
+	common "github.com/moqrelay/moqrelay/relay/wire"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
@@ -31,7 +33,7 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
 	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) || !s.onStop(ctx, stream, cancel) {
 		return
 	}
-	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude), ids: make(map[moq.Path]uint64)}
+	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude), ids: make(map[string]uint64)}
 	if err := t.tell(ctx); !errors.Is(err, io.EOF) {
 		s.Refuse(stream, moq.ErrCancelled)
 		return
@@ -49,7 +51,7 @@ type teller struct {
 	exclude origin.Hop // what came this way is left out
 
 	// Owned by tell.
-	ids  map[moq.Path]uint64 // of what is announced now, in lite-06
+	ids  map[string]uint64 // by suffix, of what is announced now, in lite-06
 	next uint64
 	buf  []byte
 }
@@ -62,7 +64,7 @@ func (t *teller) tell(ctx context.Context) error {
 	if out == nil {
 		out = origin.NewTable()
 	}
-	watch := out.WatchBroadcasts(t.prefix, t.mayTell)
+	watch := t.watch(out)
 	defer watch.Close()
 	if err := t.tellInitial(ctx, watch); err != nil {
 		return err
@@ -79,9 +81,23 @@ func (t *teller) tell(ctx context.Context) error {
 	}
 }
 
+// watch watches what the peer is told of: broadcasts, and between nodes of ours
+// also which tracks are announced by themselves.
+func (t *teller) watch(out *origin.Table) watch {
+	if t.session.isOurs() {
+		return out.Watch(t.prefix, t.mayTell)
+	}
+	return out.WatchBroadcasts(t.prefix, t.mayTell)
+}
+
+type watch interface {
+	Next(ctx context.Context) (origin.Event, error)
+	Close()
+}
+
 // tellInitial writes what there is at first, as one message or behind one that
 // says how much it is, where the version has such a message.
-func (t *teller) tellInitial(ctx context.Context, watch *origin.Broadcasts) error {
+func (t *teller) tellInitial(ctx context.Context, watch watch) error {
 	initial, err := readInitial(ctx, watch)
 	if err != nil {
 		return err
@@ -105,9 +121,13 @@ func (t *teller) tellInitial(ctx context.Context, watch *origin.Broadcasts) erro
 
 // readInitial returns what there is at first, each path once: one may go, or come
 // by another way, while it is read.
-func readInitial(ctx context.Context, watch *origin.Broadcasts) ([]origin.Event, error) {
+func readInitial(ctx context.Context, watch watch) ([]origin.Event, error) {
 	var initial []origin.Event
-	last := make(map[moq.Path]int) // the place of a path's event
+	type subject struct {
+		path moq.Path
+		kind origin.Kind
+	}
+	last := make(map[subject]int) // the place of a path's event
 	for {
 		event, err := watch.Next(ctx)
 		if err != nil {
@@ -119,12 +139,12 @@ func readInitial(ctx context.Context, watch *origin.Broadcasts) ([]origin.Event,
 		if event.Type == origin.Updated {
 			event.Type = origin.Active
 		}
-		path := event.Announcement.Path
-		if i, ok := last[path]; ok {
+		what := subject{event.Announcement.Path, event.Announcement.Kind}
+		if i, ok := last[what]; ok {
 			initial[i] = event
 			continue
 		}
-		last[path] = len(initial)
+		last[what] = len(initial)
 		initial = append(initial, event)
 	}
 }
@@ -143,6 +163,9 @@ func (t *teller) appendInit(b []byte, initial []origin.Event) ([]byte, []origin.
 }
 
 func (t *teller) suffix(a origin.Announcement) []string {
+	if a.Kind == origin.Track {
+		return escapePath(a.Path)
+	}
 	suffix, _ := a.Path.TrimPrefix(t.prefix)
 	return suffix.Parts()
 }
@@ -151,17 +174,19 @@ func (t *teller) suffix(a origin.Announcement) []string {
 func (t *teller) append(b []byte, event origin.Event) []byte {
 	v := t.session.version
 	a := event.Announcement
-	m := wire.Announce{Suffix: t.suffix(a), Hops: t.hops(a), Warm: a.Warm, Cold: a.Cold}
+	suffix := t.suffix(a)
+	key := strings.Join(suffix, "/")
+	m := wire.Announce{Suffix: suffix, Hops: t.hops(a), Warm: a.Warm, Cold: a.Cold}
 	switch {
 	case event.Type == origin.Active:
 		m.Kind = wire.AnnounceStart
-		t.ids[a.Path] = t.next
+		t.ids[key] = t.next
 		t.next++
 	case event.Type == origin.Ended:
-		m.Kind, m.ID = wire.AnnounceEnd, t.ids[a.Path]
-		delete(t.ids, a.Path)
+		m.Kind, m.ID = wire.AnnounceEnd, t.ids[key]
+		delete(t.ids, key)
 	case v.HasCosts():
-		m.Kind, m.ID = wire.AnnounceUpdate, t.ids[a.Path]
+		m.Kind, m.ID = wire.AnnounceUpdate, t.ids[key]
 	case v == wire.Version05:
 		m.Kind = wire.AnnounceStart // in place of the one before
 	default:
@@ -194,6 +219,8 @@ func (t *teller) mayTell(a origin.Announcement) bool {
 		return false // a client is told of its own: to some that is the proof that it publishes
 	case a.Passed(s.peerHop()), a.Passed(t.exclude), len(a.Hops) >= wire.MaxHops:
 		return false
+	case a.Kind == origin.Track && s.isOurs():
+		return a.Path.Len()+len(tracksPrefix) <= common.MaxPathParts && s.Config.Visible(a)
 	case a.Kind == origin.Track:
 		if _, _, ok := trackForm(a.Path); !ok {
 			return false

@@ -1,14 +1,17 @@
 package moqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
 	common "github.com/moqrelay/moqrelay/relay/wire"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
@@ -35,6 +38,9 @@ func (s *Session) askAnnouncements() {
 		s.Fail(&base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement: %v", err)}) // what is announced is known no longer
 	default:
 		s.Refuse(stream, moq.ErrCancelled)
+		if e, ok := errors.AsType[*transport.StreamError](err); !ok || !e.Remote || s.Conn.Kind() != transport.QUIC {
+			s.AwaitEnd() // that a stream breaks is the first sign of it
+		}
 	}
 }
 
@@ -51,6 +57,7 @@ type announced struct {
 // route is a path that the peer announces now. It may not be in the table: what
 // we do not want is announced all the same.
 type route struct {
+	path         moq.Path // as the table has it
 	registration *origin.Registration
 	publisher    origin.Hop
 }
@@ -132,6 +139,11 @@ func (a *announced) resolve(m wire.Announce, path moq.Path) (moq.Path, error) {
 func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announcement {
 	s := a.session
 	n := origin.Announcement{Path: path, Kind: origin.Broadcast, Class: s.Config.Class, Source: s}
+	if s.isOurs() {
+		if track, ok := unescapePath(path.Parts()); ok {
+			n.Path, n.Kind = track, origin.Track
+		}
+	}
 	for _, hop := range m.Hops {
 		n.Hops = append(n.Hops, origin.Hop(hop))
 	}
@@ -175,7 +187,8 @@ func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) e
 	if err != nil {
 		s.Log.Debug("announcement refused", "broadcast", path, "error", err)
 	}
-	a.routes[path] = &route{registration, n.Publisher()}
+	a.routes[path] = &route{n.Path, registration, n.Publisher()}
+	s.publishes(n.Path, n.Publisher())
 	if before == nil {
 		s.Published.Add(1)
 		s.Config.Metrics.Announced(metrics.Announced)
@@ -183,12 +196,23 @@ func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) e
 	return nil
 }
 
+// publishes notes who publishes what the peer announces, 0 if nobody knows.
+func (s *Session) publishes(path moq.Path, publisher origin.Hop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if publisher == 0 {
+		delete(s.publishers, path)
+	} else {
+		s.publishers[path] = publisher
+	}
+}
+
 // register puts an announcement into the table, in the place of the one before it
 // if there is one.
 func (a *announced) register(before *route, n origin.Announcement) (*origin.Registration, error) {
 	s := a.session
 	err := s.Config.Accept(n.Path)
-	if err == nil && !hasBroadcastForm(n.Path) {
+	if err == nil && n.Kind == origin.Broadcast && !hasBroadcastForm(n.Path) {
 		err = moq.ErrMalformed
 	}
 	var now *origin.Registration
@@ -213,11 +237,12 @@ func (r *route) withdraw() {
 
 // end withdraws a path that the peer has said to be over.
 func (a *announced) end(path moq.Path) {
-	if _, ok := a.routes[path]; !ok {
+	r, ok := a.routes[path]
+	if !ok {
 		return
 	}
 	a.withdraw(path)
-	a.session.unannounced(path, a.isLonger(path))
+	a.session.unannounced(r.path, a.isLonger(r.path))
 }
 
 // isLonger tells of a track whether it belongs to a path that is announced still
@@ -235,20 +260,45 @@ func (a *announced) isLonger(path moq.Path) func(moq.Path) bool {
 
 func (a *announced) withdraw(path moq.Path) {
 	a.routes[path].withdraw()
+	a.forget(path)
+}
+
+// hold withdraws a path after a while, in which its publisher may come back.
+func (a *announced) hold(path moq.Path) {
+	time.AfterFunc(a.session.Config.Hold, a.routes[path].withdraw)
+	a.forget(path)
+}
+
+func (a *announced) forget(path moq.Path) {
+	a.session.publishes(a.routes[path].path, 0)
 	delete(a.routes, path)
 	a.session.Published.Add(-1)
 	a.session.Config.Metrics.Announced(metrics.Unannounced)
+}
+
+// wasLost tells whether the connection has ended, and not because the peer was
+// done or we were.
+func (s *Session) wasLost() bool {
+	if s.Conn.Context().Err() == nil {
+		return false
+	}
+	e, ok := errors.AsType[*transport.CloseError](context.Cause(s.Conn.Context()))
+	return ok && (e.Err != nil || e.Remote && !s.Codes.SessionEnd(e.Code))
 }
 
 // withdrawAll withdraws what was announced on a stream that has ended. Of a peer
 // that goes away what is subscribed already goes on for as long as the peer
 // serves it, so that subscribers can find another way before.
 func (a *announced) withdrawAll() {
-	ending := a.session.IsEnding()
-	for path := range a.routes {
-		if ending {
+	s := a.session
+	ending, lost := s.IsEnding(), s.Config.Hold > 0 && s.wasLost()
+	for path, r := range a.routes {
+		switch {
+		case lost && r.publisher != 0:
+			a.hold(path)
+		case ending:
 			a.withdraw(path)
-		} else {
+		default:
 			a.end(path)
 		}
 	}

@@ -126,10 +126,9 @@ type fetch struct {
 // Fetch asks the peer for a group by itself. It returns at once, with a track
 // that has this group alone, and is the same for all who ask.
 func (s *Session) Fetch(path moq.Path, sequence uint64, p moq.Priority) (*moq.Track, error) {
-	relative, below := path.TrimPrefix(s.root)
-	broadcast, name, ok := trackForm(relative)
+	broadcast, name, ok := s.nameOf(path)
 	switch {
-	case !below || !ok || !s.mayPublish(path):
+	case !ok || !s.mayPublish(path):
 		return nil, base.NoPath(path, "moq-lite")
 	case !s.IsReady() || !s.version.HasFetch():
 		return nil, fmt.Errorf("fetch %q: %w", path, moq.ErrNotFound)

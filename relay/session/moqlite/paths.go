@@ -1,6 +1,8 @@
 package moqlite
 
 import (
+	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -39,6 +41,55 @@ func trackForm(p moq.Path) (broadcast []string, track string, ok bool) {
 	return p.Parent().Parts(), track, ok
 }
 
+// Between nodes of ours nothing is lost that another protocol can say. A track
+// that is announced by itself, as MoqTransfork has it, is told as a broadcast
+// below internal/tracks; and so is a path asked for that is not plain. Its parts
+// are escaped there as in a URL.
+
+var tracksPrefix = []string{"internal", "tracks"}
+
+// emptyPart stands for a part without a byte. No part is escaped like this.
+const emptyPart = "%"
+
+func escapePath(p moq.Path) []string {
+	parts := slices.Clone(tracksPrefix)
+	for part := range p.All() {
+		switch part {
+		case "":
+			part = emptyPart
+		case ".", "..":
+			part = strings.ReplaceAll(part, ".", "%2E")
+		default:
+			part = url.PathEscape(part)
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// unescapePath returns the path that escapePath has escaped, and whether it was
+// one.
+func unescapePath(parts []string) (p moq.Path, ok bool) {
+	if len(parts) < len(tracksPrefix) || !slices.Equal(parts[:len(tracksPrefix)], tracksPrefix) {
+		return moq.Path{}, false
+	}
+	for _, part := range parts[len(tracksPrefix):] {
+		if part == emptyPart {
+			p = p.Append("")
+			continue
+		}
+		plain, err := url.PathUnescape(part)
+		if err != nil {
+			return moq.Path{}, false
+		}
+		p = p.Append(plain)
+	}
+	return p, true
+}
+
+// isOurs tells whether the peer is a node that escapes as we do.
+func (s *Session) isOurs() bool { return s.IsNode() && s.Node() != "" }
+
 // isHidden tells whether a broadcast is left out of announcements below prefix:
 // who knows its name may subscribe it.
 func isHidden(path, prefix moq.Path) bool {
@@ -53,11 +104,28 @@ func isHidden(path, prefix moq.Path) bool {
 
 // pathOf returns the relay's path of a track that the peer names.
 func (s *Session) pathOf(broadcast []string, track string) (moq.Path, error) {
+	if s.isOurs() {
+		if p, ok := unescapePath(broadcast); ok {
+			return p.Append(track), nil
+		}
+	}
 	path := moq.NewPath(broadcast...)
 	if !hasBroadcastForm(path) {
 		return path, moq.ErrNotFound // another protocol may well have it
 	}
 	return s.root.Join(path).Append(track), nil
+}
+
+// nameOf returns how a track is named to the peer, and whether it can be.
+func (s *Session) nameOf(path moq.Path) (broadcast []string, track string, ok bool) {
+	path, ok = path.TrimPrefix(s.root)
+	if !ok {
+		return nil, "", false
+	}
+	if broadcast, track, ok = trackForm(path); ok || !s.isOurs() || path.Len() == 0 || !utf8.ValidString(track) {
+		return broadcast, track, ok
+	}
+	return escapePath(path.Parent()), track, path.Len()+len(tracksPrefix) <= wire.MaxPathParts
 }
 
 // lookup returns the live track that the peer names.

@@ -28,12 +28,13 @@ type Session struct {
 	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
 	told     chan struct{}              // closed when setup is there
 
-	mu        sync.Mutex
-	upstreams map[moq.Path]*upstream
-	receiving map[uint64]*upstream // by subscribe id
-	fetches   map[fetchKey]*fetch
-	infos     map[moq.Path]moq.Info // what the peer has said of its tracks
-	nextID    uint64
+	mu         sync.Mutex
+	upstreams  map[moq.Path]*upstream
+	receiving  map[uint64]*upstream // by subscribe id
+	fetches    map[fetchKey]*fetch
+	infos      map[moq.Path]moq.Info   // what the peer has said of its tracks
+	publishers map[moq.Path]origin.Hop // of what the peer announces, where they are known
+	nextID     uint64
 }
 
 var _ session.Session = (*Session)(nil)
@@ -44,6 +45,13 @@ var _ session.Session = (*Session)(nil)
 func Speaks(token string) bool {
 	_, ok := wire.ParseToken(token)
 	return ok || token == wire.TokenInBand
+}
+
+// KnowsHops tells whether announcements in the version of a token carry hops by
+// their numbers.
+func KnowsHops(token string) bool {
+	v, ok := wire.ParseToken(token)
+	return ok && v >= wire.Version04
 }
 
 // InBand is the token of lite-01 and lite-02.
@@ -66,11 +74,12 @@ func Client(conn transport.Conn, c session.Config) session.Session { return newS
 
 func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
 	s := &Session{
-		told:      make(chan struct{}),
-		upstreams: make(map[moq.Path]*upstream),
-		receiving: make(map[uint64]*upstream),
-		fetches:   make(map[fetchKey]*fetch),
-		infos:     make(map[moq.Path]moq.Info),
+		told:       make(chan struct{}),
+		upstreams:  make(map[moq.Path]*upstream),
+		receiving:  make(map[uint64]*upstream),
+		fetches:    make(map[fetchKey]*fetch),
+		infos:      make(map[moq.Path]moq.Info),
+		publishers: make(map[moq.Path]origin.Hop),
 	}
 	s.version, _ = wire.ParseToken(conn.Protocol()) // zero: to be settled in the handshake
 	s.Base = base.New(conn, c, isClient, codes{s})

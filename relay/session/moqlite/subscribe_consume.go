@@ -10,6 +10,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
@@ -22,6 +23,8 @@ type upstream struct {
 	broadcast []string
 	name      string
 	id        uint64
+	publisher origin.Hop // 0 if it is unknown
+	resume    *uint64    // first group that another session has left
 
 	mu      sync.Mutex
 	first   uint64 // the group that comes first
@@ -32,9 +35,8 @@ type upstream struct {
 
 // Track subscribes at the peer, unless that is done already, and returns at once.
 func (s *Session) Track(path moq.Path) (*moq.Track, error) {
-	relative, below := path.TrimPrefix(s.root)
-	broadcast, name, ok := trackForm(relative)
-	if !below || !ok || !s.mayPublish(path) {
+	broadcast, name, ok := s.nameOf(path)
+	if !ok || !s.mayPublish(path) {
 		return nil, base.NoPath(path, "moq-lite")
 	}
 	s.mu.Lock()
@@ -47,18 +49,71 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 		session:   s,
 		broadcast: broadcast,
 		name:      name,
-		id:        s.nextID,
 	}
 	u.Refusal = moq.ErrCancelled
-	s.nextID++
-	s.upstreams[path] = u
-	s.receiving[u.id] = u // before the publisher learns of it: groups may come before its answer
+	s.enterLocked(u)
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
 		u.finish(moq.ErrGoingAway)
 	}
 	return u.Track, nil
 }
+
+// Resume goes on with a track that another session has begun, after the newest
+// group that it has.
+func (s *Session) Resume(track *moq.Track) bool {
+	path := track.Path()
+	broadcast, name, ok := s.nameOf(path)
+	if !ok || s.IsBroken() {
+		return false
+	}
+	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
+	u.Refusal = moq.ErrCancelled
+	if newest, ok := track.Newest(); ok {
+		next := newest + 1
+		u.resume = &next
+	}
+	s.mu.Lock()
+	if _, ok := s.upstreams[path]; ok {
+		s.mu.Unlock()
+		return false
+	}
+	s.enterLocked(u)
+	s.mu.Unlock()
+	if !s.Spawn(u.run) {
+		s.leave(u)
+		return false
+	}
+	s.Log.Debug("subscription resumed", "track", path)
+	return true
+}
+
+// enterLocked makes u known, before the publisher learns of it: groups may come
+// before its answer.
+func (s *Session) enterLocked(u *upstream) {
+	u.id = s.nextID
+	s.nextID++
+	path := u.Track.Path()
+	for prefix := range path.Prefixes() {
+		if publisher, ok := s.publishers[prefix]; ok {
+			u.publisher = publisher
+		}
+	}
+	s.upstreams[path] = u
+	s.receiving[u.id] = u
+}
+
+// leave forgets u. Groups that come later are refused as unknown.
+func (s *Session) leave(u *upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upstreams[u.Track.Path()] == u {
+		delete(s.upstreams, u.Track.Path())
+	}
+	delete(s.receiving, u.id)
+}
+
+var _ origin.Resumer = (*Session)(nil)
 
 // unannounced notes that the peer has withdrawn a broadcast. Whoever asks for a
 // track of it from now on gets a new subscription, and nothing that is remembered
@@ -97,19 +152,21 @@ func (u *upstream) run() {
 	}
 }
 
-// finish ends the track. Groups that come later are refused as unknown.
+// finish ends the track, or has it parked if its publisher may still be there.
 func (u *upstream) finish(err error) {
 	s := u.session
-	s.mu.Lock()
-	if s.upstreams[u.Track.Path()] == u {
-		delete(s.upstreams, u.Track.Path())
-	}
-	delete(s.receiving, u.id)
-	s.mu.Unlock()
+	s.leave(u)
 	if errors.Is(err, moq.ErrEnded) {
 		u.settle()
 	}
-	u.End(err)
+	demand, _ := u.Track.Demand()
+	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.IsBroken() || !errors.Is(err, moq.ErrGoingAway) {
+		u.End(err)
+		return
+	}
+	u.Release(err)
+	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
+	s.Config.Park(u.Track, u.publisher)
 }
 
 // settle notes how far the track went by what the publisher has said, and that
@@ -220,6 +277,9 @@ func (u *upstream) hasStarted() bool {
 // latest. A floor of lite-06 is no start in older versions: all would come from
 // there on.
 func (u *upstream) firstOf(d moq.Demand) *uint64 {
+	if u.resume != nil {
+		return u.resume
+	}
 	if d.Recent && !u.session.version.HasCosts() {
 		return nil
 	}

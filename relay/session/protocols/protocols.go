@@ -78,6 +78,10 @@ func Client(conn transport.Conn, c session.Config) session.Session {
 	return transfork.Client(conn, c)
 }
 
+// KnowHops tells whether announcements in the protocol of a name carry all hops
+// that they have come through, so that a loop is seen.
+func KnowHops(name string) bool { return moqlite.KnowsHops(name) }
+
 // clientSetup is the first byte of a client of moq-lite that names no token. One
 // of MoqTransfork begins with 0.
 const clientSetup = 0x20

@@ -180,6 +180,7 @@ func TestFirstGroup(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, s := w.publisher(), w.client()
 			s.OpenStream(subscribeHex)
+			time.Sleep(time.Millisecond) // else either may be the first
 			s.OpenStream("02 01 01 05 636c6f636b 80 01 00 13 00")
 			p.Accept(subscribeHex)
 		})

@@ -136,3 +136,13 @@ func TestCodes(t *testing.T) {
 		t.Error("0x39 is taken for an application's code")
 	}
 }
+
+// TestSetupOfNode: our own parameter comes back.
+func TestSetupOfNode(t *testing.T) {
+	want := Setup{Probe: ProbeReport, Hop: 7, Node: "eu-0.relay:4443;1a2b"}
+	b := want.Append(nil)
+	got, n, err := ConsumeSetup(b)
+	if err != nil || n != len(b) || got != want {
+		t.Errorf("%x reads as %+v, %d bytes, %v", b, got, n, err)
+	}
+}

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/demo"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/page"
 )
 
@@ -45,8 +46,11 @@ type Options struct {
 	State string
 	// Binary is the program of the relay.
 	Binary string
-	// Page is the address of the status page.
+	// Page is the address of the status page, and of the one for publishing and
+	// watching below it.
 	Page string
+	// Program is how people call this program, for commands that they copy.
+	Program string
 	// PortOffset moves every port of the relays, for a second cluster beside the
 	// first.
 	PortOffset int
@@ -62,7 +66,8 @@ type Options struct {
 // Ready describes a cluster that runs.
 type Ready struct {
 	Cluster string
-	Status  string // URL of the page
+	Status  string // URL of the status page
+	Demo    string // URL of the page for publishing and watching
 	Nodes   []Node
 	Regions []string
 	Took    time.Duration
@@ -139,13 +144,16 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() {
-		if err := page.New(plan.Name, c.targets).Run(ctx, listener); err != nil {
+		pages := page.New(plan.Name, c.targets, demo.Handler(page.DemoPath, c.demo))
+		if err := pages.Run(ctx, listener); err != nil {
 			c.Trouble(fmt.Errorf("status page: %w", err))
 		}
 	})
+	status := "http://" + localURLHost(listener.Addr())
 	c.Ready(Ready{
 		Cluster: plan.Name,
-		Status:  "http://" + localURLHost(listener.Addr()),
+		Status:  status,
+		Demo:    status + page.DemoPath,
 		Nodes:   c.files.fingerprints(plan),
 		Regions: plan.regions(),
 		Took:    time.Since(began),
@@ -302,6 +310,19 @@ func (c *cluster) targets() []page.Target {
 		})
 	}
 	return targets
+}
+
+// demo is what the page for publishing and watching knows.
+func (c *cluster) demo() demo.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	config := demo.Config{Cluster: c.plan.Name, CLI: c.Program, Status: "../"}
+	for _, n := range c.plan.Nodes {
+		// By address: a browser that is told localhost asks ::1, where nobody
+		// listens, and over QUIC it does not ask twice.
+		config.Nodes = append(config.Nodes, demo.Node{Name: n.Name, Region: n.Region, Role: n.Role(), URL: "http://" + n.Config.Bind})
+	}
+	return config
 }
 
 // checkPorts says which port is taken, before anything is started.

@@ -2,7 +2,8 @@
 // once a second, through the same private endpoints that an operator or a
 // Prometheus would use, and shows nodes, links, broadcasts, sessions and rates
 // in a browser. It stands beside package local and keeps nothing but the last
-// five minutes of rates.
+// five minutes of rates. The page for publishing and watching is mounted below
+// it, at DemoPath.
 //
 // What always holds: a node that does not answer is shown as such and never by
 // what it said before; the page loads nothing from elsewhere.
@@ -24,10 +25,14 @@ import (
 //go:embed assets
 var assets embed.FS
 
+// DemoPath is where the page for publishing and watching is mounted.
+const DemoPath = "/demo/"
+
 // Server serves the page.
 type Server struct {
 	cluster   string
 	collector *collector
+	demo      http.Handler
 
 	mu   sync.Mutex
 	last []byte        // the newest State as JSON, nil before the first look
@@ -35,9 +40,9 @@ type Server struct {
 }
 
 // New returns the page of a cluster of that name; targets is asked for the
-// nodes before every look.
-func New(cluster string, targets func() []Target) *Server {
-	return &Server{cluster: cluster, collector: newCollector(targets), next: make(chan struct{})}
+// nodes before every look. demo is served at DemoPath.
+func New(cluster string, targets func() []Target, demo http.Handler) *Server {
+	return &Server{cluster: cluster, collector: newCollector(targets), demo: demo, next: make(chan struct{})}
 }
 
 // Run serves the page on l until ctx is done.
@@ -96,6 +101,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /", http.FileServerFS(static))
 	mux.HandleFunc("GET /state", s.serveState)
 	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.Handle("GET "+DemoPath, s.demo)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'")
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,7 +81,8 @@ func TestLook(t *testing.T) {
 func TestServe(t *testing.T) {
 	var egress atomic.Int64
 	node := fakeNode(t, &egress)
-	s := New("live", func() []Target { return []Target{{Name: "eu-0", Private: node.URL}} })
+	demo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "demo at ", r.URL.Path) })
+	s := New("live", func() []Target { return []Target{{Name: "eu-0", Private: node.URL}} }, demo)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +104,12 @@ func TestServe(t *testing.T) {
 		t.Errorf("content security policy %q", csp)
 	}
 	_ = index.Body.Close()
+
+	mounted := get(t, client, base+"/demo/watch/clip")
+	if text, err := io.ReadAll(mounted.Body); err != nil || string(text) != "demo at /demo/watch/clip" {
+		t.Errorf("the demo says %q, %v", text, err)
+	}
+	_ = mounted.Body.Close()
 
 	events := get(t, client, base+"/events")
 	line, err := bufio.NewReader(events.Body).ReadString('\n')
