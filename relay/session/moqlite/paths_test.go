@@ -9,6 +9,8 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
@@ -28,6 +30,7 @@ func TestS19PathsDoNotCross(t *testing.T) {
 		}
 		return path
 	}
+	reader := &Session{Base: base.New(nil, session.Config{}, false, codes{})}
 	names := make(map[string]moq.Path) // by what is on the wire of moq-lite
 	for range 20_000 {
 		path := moq.NewPath(pick()...)
@@ -44,7 +47,7 @@ func TestS19PathsDoNotCross(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := (&Session{}).pathOf(m.Path, m.Track)
+		back, err := reader.pathOf(m.Path, m.Track)
 		if err != nil || back != path {
 			t.Fatalf("%q comes back as %q, %v", path.Parts(), back.Parts(), err)
 		}
