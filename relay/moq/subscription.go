@@ -40,6 +40,8 @@ type Subscription struct {
 	active  []*GroupReader // handed out, neither dropped nor closed, by sequence
 	reports []Range        // for Dropped
 
+	datagrams *datagramQueue // nil: it takes none
+
 	// What may be queued: the track's limits and what was there at the start.
 	maxBytes  int64
 	maxGroups int

@@ -28,6 +28,9 @@ type Session struct {
 	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
 	told     chan struct{}              // closed when setup is there
 
+	// Written before requests are served, not later.
+	mailbox *moq.Mailbox // datagrams for the peer; nil: it takes none
+
 	mu         sync.Mutex
 	upstreams  map[moq.Path]*upstream
 	receiving  map[uint64]*upstream // by subscribe id
@@ -107,6 +110,11 @@ func (s *Session) serve() {
 	}
 	if s.Config.In != nil {
 		s.Spawn(s.askAnnouncements)
+	}
+	if s.version.HasDatagrams() && s.Conn.TakesDatagrams() {
+		s.mailbox = moq.NewMailbox()
+		s.Spawn(s.receiveDatagrams)
+		s.Spawn(s.sendDatagrams)
 	}
 	defer s.OnLeave(s.sendGoaway)()
 	s.acceptRequests()

@@ -77,6 +77,9 @@ func (s *Session) serveSubscribe(stream transport.Stream, r *base.Reader) {
 		return
 	}
 	defer s.Remove(d)
+	if s.mailbox != nil {
+		d.TakeDatagrams(s.mailbox)
+	}
 
 	ctx, cancel := context.WithCancelCause(s.Conn.Context())
 	defer cancel(nil)
