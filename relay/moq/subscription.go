@@ -40,6 +40,8 @@ type Subscription struct {
 	active  []*GroupReader // handed out, neither dropped nor closed, by sequence
 	reports []Range        // for Dropped
 
+	datagrams *datagramQueue // nil: it takes none
+
 	// What may be queued: the track's limits and what was there at the start.
 	maxBytes  int64
 	maxGroups int
@@ -254,20 +256,23 @@ func (s *Subscription) isPastEndLocked() bool {
 }
 
 // First returns the lowest of the groups that wait to be handed out or were and
-// are not closed, if there are any. Of a track that had no group, any may come
-// from the one on that was asked for.
+// are not closed, if there are any.
 func (s *Subscription) First() (uint64, bool) {
 	s.track.mu.Lock()
 	defer s.track.mu.Unlock()
 	g, _ := s.oldestLocked()
-	switch {
-	case g == nil:
+	if g == nil {
 		return 0, false
-	case s.fromEmpty:
-		return s.start, true
-	default:
-		return g.seq, true
 	}
+	return g.seq, true
+}
+
+// Awaits tells whether a lower group than seq may still come first: one was asked
+// for of a track that had none, and nobody has said that it never comes.
+func (s *Subscription) Awaits(seq uint64) bool {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.fromEmpty && s.track.notGoneLocked(s.start) < seq
 }
 
 // Dropped takes the groups that this subscription does not get although they

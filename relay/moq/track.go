@@ -51,6 +51,7 @@ type Track struct {
 	subscriptions []*Subscription
 	demand        Demand
 	demandChanged chan struct{}
+	datagrams     window
 	unchecked     int64 // bytes published since subscriptions were checked for lagging
 }
 

@@ -217,7 +217,7 @@ func (c *Client) Fetch(group uint64, path ...string) (*moq.Track, error) {
 	if !ok {
 		return nil, moq.ErrNotSupported
 	}
-	return f.Fetch(moq.NewPath(path...), group)
+	return f.Fetch(moq.NewPath(path...), group, moq.DefaultPriority)
 }
 
 // Track returns the live track of a path of the node.

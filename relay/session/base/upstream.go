@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
@@ -22,17 +24,19 @@ const (
 	UpdateInterval = 100 * time.Millisecond
 )
 
-// ErrNoAnswer is why a subscription ends that the publisher did not answer.
-var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer SUBSCRIBE"}
+// ErrNoAnswer is why something ends that the publisher did not answer.
+var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer"}
 
 // Upstream is a subscription at the peer, shared by all who ask for the path.
 type Upstream struct {
 	// Static after construction.
-	Track *moq.Track
-	base  *Base
-	moved chan struct{} // holds 1: receiving or quietSince has changed
-	gone  chan struct{} // closed when the peer has withdrawn the path
-	leave sync.Once     // closes gone
+	Track   *moq.Track
+	Refusal error // why groups are stopped that are on their way when it is over
+	base    *Base
+	moved   chan struct{} // holds 1: receiving or quietSince has changed
+	gone    chan struct{} // closed when the peer has withdrawn the path
+	leave   sync.Once     // closes gone
+	held    atomic.Bool   // see Hold
 
 	mu         sync.Mutex
 	over       bool
@@ -57,6 +61,7 @@ func (b *Base) NewUpstream(path moq.Path, info moq.Info) *Upstream {
 func (b *Base) Adopt(track *moq.Track) *Upstream {
 	return &Upstream{
 		Track:     track,
+		Refusal:   moq.ErrNotFound,
 		base:      b,
 		moved:     make(chan struct{}, 1),
 		gone:      make(chan struct{}),
@@ -83,7 +88,7 @@ func (u *Upstream) Release(err error) {
 		return // what has begun may still be finished
 	}
 	for stream := range u.receiving {
-		stream.CancelRead(u.base.Codes.Stream(moq.ErrNotFound))
+		stream.CancelRead(u.base.Codes.Stream(u.Refusal))
 	}
 }
 
@@ -111,6 +116,10 @@ func (u *Upstream) Done(stream transport.ReceiveStream) {
 // Look has Attend look at the demand again, and at what Complete says.
 func (u *Upstream) Look() { notify(u.moved) }
 
+// Hold says whether the peer is being asked about the track, so that somebody may
+// wait for that who has not subscribed.
+func (u *Upstream) Hold(held bool) { u.held.Store(held) }
+
 // AwaitDemand waits until the session is ready and somebody has subscribed.
 func (u *Upstream) AwaitDemand() error {
 	gone := u.base.Conn.Context()
@@ -131,7 +140,7 @@ func (u *Upstream) AwaitDemand() error {
 		case <-u.Track.Ended():
 			return u.Track.Err()
 		case <-idle.C:
-			if u.Track.EndIfIdle() {
+			if !u.held.Load() && u.Track.EndIfIdle() {
 				return moq.ErrCancelled
 			}
 			idle.Reset(u.linger())
@@ -293,7 +302,7 @@ func (b *Base) EndOfStream(err error) error {
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
 	}
-	if errors.Is(err, ErrNoAnswer) {
+	if errors.Is(err, ErrNoAnswer) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrNoAnswer
 	}
 	return b.EndOfConn(err)
