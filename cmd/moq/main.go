@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,6 +51,8 @@ type environment struct {
 
 	// program is how this program was called, for commands to paste; "" is moq.
 	program string
+
+	lead time.Duration // of pub; 0 is leadTime
 
 	// Flags of every command.
 	quiet   bool

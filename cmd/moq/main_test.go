@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -78,6 +79,7 @@ func start(t *testing.T, stdin io.Reader, args ...string) *running {
 		r.code = run(ctx, args, environment{
 			stdin: stdin, stdout: &r.stdout, stderr: &r.stderr,
 			lookup: func(string) (string, bool) { return "", false },
+			lead:   1500 * time.Millisecond, // machines of tests are busy
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-r.done })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -225,7 +226,7 @@ func (p *pub) lead() time.Duration {
 	if p.file == "-" {
 		return 0
 	}
-	return leadTime
+	return cmp.Or(p.environment.lead, leadTime)
 }
 
 const leadTime = 500 * time.Millisecond

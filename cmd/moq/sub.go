@@ -181,6 +181,7 @@ func (v *viewing) watch(ctx context.Context) error {
 				return errInterrupted
 			}
 			return nil
+		case follow.IsRestart(err):
 		case errors.Is(err, errOtherMedia):
 			return failed(fmt.Errorf("%q: %w", v.finder.name, err), "start again to play these")
 		case err != nil:

@@ -134,7 +134,7 @@ func (f *Follower) forgetBroadcast(broadcast moq.Path) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for path, t := range f.tracks {
-		if path.HasPrefix(broadcast) {
+		if path.Parent() == broadcast {
 			delete(f.tracks, path)
 			t.restarted()
 		}

@@ -168,6 +168,8 @@ func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64,
 	case demand.Subscribers == 0, m == nil:
 		t.lastFed = now // nobody wants it, or nobody knows of it
 		return nil
+	case t.endings > 0 && t.isCopyingLocked():
+		return nil // the last groups may come to their end after the subscription
 	case t.endings > 1, t.endings == 1 && announcement == 0:
 		return moq.ErrEnded // what is announced may not have been withdrawn yet
 	case m.since.After(t.lastFed):
@@ -181,6 +183,16 @@ func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64,
 		t.subscribeLocked(ctx, m, announcement, now)
 	}
 	return nil
+}
+
+// isCopyingLocked tells whether a group is being delivered.
+func (t *track) isCopyingLocked() bool {
+	for _, s := range t.open {
+		if s.readers > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // subscribeLocked adds a feed from a relay. It begins with the first group that
@@ -268,6 +280,7 @@ func (t *track) leave(s *splice, isWhole bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.readers--
+	t.wake()
 	if isWhole {
 		delete(t.open, s.number)
 	} else if s.readers == 0 {
