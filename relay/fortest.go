@@ -45,3 +45,6 @@ func (r *Relay) AnnounceBug(path moq.Path) {
 type bug struct{}
 
 func (bug) Track(moq.Path) (*moq.Track, error) { panic("BUG: a test") }
+
+// Hop is the number by which other nodes know this one. It is for tests.
+func (r *Relay) Hop() origin.Hop { return r.hop }

@@ -205,6 +205,7 @@ func (r *Relay) clusterConfig() cluster.Config {
 		Table: r.table,
 		Session: session.Config{
 			Hop:    r.hop,
+			Park:   func(track *moq.Track, publisher origin.Hop) { r.table.Park(track, publisher, c.AnnounceLinger) },
 			Budget: r.budget, TrackLimits: trackLimits, Limits: limits,
 			Retention: c.CacheRetention, Linger: c.SubscriptionLinger, HandshakeTimeout: c.HandshakeTimeout,
 			Log: r.env.Log, Metrics: r.metrics,

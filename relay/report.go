@@ -26,7 +26,6 @@ func (r *Relay) serverConfig() server.Config {
 		Public:       r.env.Sockets.TCP,
 		Private:      r.env.Sockets.Private,
 		TLS:          r.certs.ServerTLS(),
-		Dev:          r.config.Dev,
 		MaxSessions:  r.config.MaxSessions,
 		DrainTimeout: r.config.DrainTimeout,
 		Serve: func(ctx context.Context, conn transport.Conn, log *slog.Logger, begun func(session.Session)) error {
@@ -43,6 +42,8 @@ func (r *Relay) serverConfig() server.Config {
 		Moved:       r.isElsewhere,
 		Fingerprint: func(host string) string { return r.certs.For(host).Fingerprint.String() },
 		PeerName:    cluster.NodeName,
+		Table:       r.table,
+		Visible:     r.cluster.VisibleToAll,
 		Node:        r.nodeInfo,
 		Broadcasts:  r.broadcasts,
 		Metrics:     r.metrics,

@@ -39,14 +39,21 @@ func TestWebSocketPairs(t *testing.T) {
 // runOnLoopback runs a relay until the test ends.
 func runOnLoopback(t *testing.T) (address string) {
 	t.Helper()
+	_, address = startOnLoopback(t, func(*config.Config) {})
+	return address
+}
+
+func startOnLoopback(t *testing.T, change func(*config.Config)) (r *relay.Relay, address string) {
+	t.Helper()
 	c := config.Default()
 	c.Bind, c.Dev = "127.0.0.1:0", true
+	change(&c)
 	sockets, err := relay.Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	address = sockets.UDP.LocalAddr().String()
-	r, err := relay.New(c, relay.Environment{Sockets: sockets, Log: slog.New(slog.DiscardHandler)})
+	r, err = relay.New(c, relay.Environment{Sockets: sockets, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +66,7 @@ func runOnLoopback(t *testing.T) (address string) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return address
+	return r, address
 }
 
 func dialQUIC(t *testing.T, address string, s speaker) *relaytest.Client {

@@ -44,7 +44,7 @@ func TestS24Listeners(t *testing.T) {
 		"HTTP/3": {&http.Client{Transport: h3}, "https://"},
 	}
 	for name, way := range public {
-		for _, path := range append(privatePaths, "/drain", "/", "/fingerprint", "//metrics", "/livez/../metrics", "/%6detrics") {
+		for _, path := range append(privatePaths, "/drain", "/", "//metrics", "/livez/../metrics", "/%6detrics") {
 			status, body, err := do(t, way.client, http.MethodGet, way.scheme+p.addr+path)
 			if err != nil || status != http.StatusNotFound || strings.Contains(body, "moq_relay") {
 				t.Errorf("%s %s: status %d, %v", name, path, status, err)

@@ -9,8 +9,11 @@
 // node.
 //
 // What always holds:
-//   - Only what clients of this node announced is told to peers, so media takes
-//     one hop and no announcement goes round. A root also tells presence on.
+//   - No announcement goes round. Peers whose protocol knows hops are told what
+//     other peers have announced as well, with the nodes that it came through, and
+//     take nothing that came through themselves. All others are told only what
+//     clients of this node announced. A root also tells presence on.
+//   - Media takes one hop between nodes that are linked.
 //   - internal/ belongs to peers: a client can neither announce nor see it.
 //   - A peer is who proves it, by a client certificate that the trust anchors
 //     of --tls-root vouch for and that carries the name of the node. With

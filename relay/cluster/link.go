@@ -83,7 +83,7 @@ func (l *link) Track(path moq.Path) (*moq.Track, error) {
 }
 
 // Fetch asks the peer for a group by itself.
-func (l *link) Fetch(path moq.Path, group uint64) (*moq.Track, error) {
+func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, error) {
 	l.mu.Lock()
 	current := l.current
 	l.mu.Unlock()
@@ -94,7 +94,19 @@ func (l *link) Fetch(path moq.Path, group uint64) (*moq.Track, error) {
 	if !ok {
 		return nil, moq.ErrNotSupported
 	}
-	return fetcher.Fetch(path, group)
+	return fetcher.Fetch(path, group, p)
+}
+
+// Resume has the current session go on with a track that another one has begun.
+func (l *link) Resume(track *moq.Track) bool {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return false
+	}
+	resumer, ok := current.session.(origin.Resumer)
+	return ok && resumer.Resume(track)
 }
 
 // lost returns a channel that is closed when the current session has ended,

@@ -55,6 +55,13 @@ func (c *Cluster) visible(k kind, peer string, knowsHops bool, a origin.Announce
 	}
 }
 
+// VisibleToAll reports whether anybody may see and fetch what a announces who
+// asks over HTTP: what a client may, and nothing below internal/ even where the
+// cluster is open.
+func (c *Cluster) VisibleToAll(a origin.Announcement) bool {
+	return !a.Path.HasPrefix(internal) && c.visible(client, "", false, a)
+}
+
 // knowsNodes tells whether every node that an announcement has come through is
 // known. Its publisher need not be.
 func knowsNodes(a origin.Announcement) bool {

@@ -82,6 +82,7 @@ func (c *Cluster) clientConfig(log *slog.Logger) session.Config {
 	cfg.Log = log
 	cfg.In, cfg.Out, cfg.Class = c.Table, c.Table, origin.Client
 	cfg.Node = c.Node // where the client is; the run is for peers
+	cfg.Hold = c.Linger
 	cfg.Visible = func(a origin.Announcement) bool { return c.visible(client, "", false, a) }
 	cfg.Accept = func(p moq.Path) error { return c.accepts(client, "", p) }
 	return cfg

@@ -20,19 +20,22 @@ import (
 // Names of the ports of a relay, as used in Services, probes and policies.
 const (
 	PortQUIC    = "quic"    // UDP: raw QUIC and WebTransport
-	PortHTTP    = "http"    // TCP of the same number: fingerprint and health
+	PortHTTP    = "http"    // TCP of the same number: fingerprint, health, what is announced, groups, WebSockets
 	PortPrivate = "private" // TCP: metrics, sessions, nodes, profiles
 )
 
 // Paths that a relay answers over HTTP.
 const (
-	PathLive        = "/livez"              // public and private: the process runs
-	PathReady       = "/readyz"             // public and private: sessions are accepted
-	PathFingerprint = "/certificate.sha256" // public: SHA-256 of the leaf that browsers are to pin, hex
-	PathMetrics     = "/metrics"            // private: Prometheus
-	PathNodes       = "/nodes"              // private: this node and its peers, JSON
-	PathSessions    = "/sessions"           // private: every session, JSON
-	PathBroadcasts  = "/broadcasts"         // private: what is announced and watched, JSON
+	PathLive           = "/livez"              // public and private: the process runs
+	PathReady          = "/readyz"             // public and private: sessions are accepted
+	PathFingerprint    = "/certificate.sha256" // public: SHA-256 of the leaf that browsers are to pin, hex
+	PathFingerprint068 = "/fingerprint"        // public: the same, where moq-relay 0.6.8 has it
+	PathAnnounced      = "/announced"          // public: what is announced at and below the path behind it
+	PathFetch          = "/fetch"              // public: a group of the track whose path is behind it
+	PathMetrics        = "/metrics"            // private: Prometheus
+	PathNodes          = "/nodes"              // private: this node and its peers, JSON
+	PathSessions       = "/sessions"           // private: every session, JSON
+	PathBroadcasts     = "/broadcasts"         // private: what is announced and watched, JSON
 )
 
 // Bytes is a number of bytes; on the command line it may carry a unit, as in
@@ -71,8 +74,7 @@ type Config struct {
 	// Region names where this node stands; it is shown, never interpreted.
 	Region string
 
-	// Dev serves a self-signed certificate for localhost when none is given,
-	// and its fingerprint at the path of moq-relay 0.6.8.
+	// Dev serves a self-signed certificate for localhost when none is given.
 	Dev bool
 	// Verbose and Quiet count -v and -q.
 	Verbose int

@@ -27,7 +27,7 @@ func (c *Config) Register(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.ClusterOpen, "cluster-open", c.ClusterOpen, "take relays without a client certificate for peers, as moq-relay 0.6.x needs; only where every client is trusted")
 	fs.StringVar(&c.Region, "region", c.Region, "`name` of the region this node stands in")
 
-	fs.BoolVar(&c.Dev, "dev", c.Dev, "development: make a certificate for localhost if none is given, and serve /fingerprint as moq-relay 0.6.8 does")
+	fs.BoolVar(&c.Dev, "dev", c.Dev, "development: make a certificate for localhost if none is given")
 	fs.CountVarP(&c.Verbose, "verbose", "v", "log debug messages")
 	fs.CountVarP(&c.Quiet, "quiet", "q", "log errors only; twice: nothing")
 	fs.StringVar(&c.LogFormat, "log-format", c.LogFormat, "auto, text or json; auto is text on a terminal, else json")

@@ -94,10 +94,10 @@ func New() *Relay {
 
 		ingressBytes:    l.counters("ingress_bytes_total", "Payload bytes received.", byPeer...),
 		ingressFrames:   l.counters("ingress_frames_total", "Frames received.", byPeer...),
-		ingressGroups:   l.counters("ingress_groups_total", "Groups whose stream was opened by a publisher.", byPeer...),
+		ingressGroups:   l.counters("ingress_groups_total", "Groups whose stream was opened by a publisher, or that came in a datagram.", byPeer...),
 		egressBytes:     l.counters("egress_bytes_total", "Payload bytes sent.", byPeer...),
 		egressFrames:    l.counters("egress_frames_total", "Frames sent.", byPeer...),
-		egressGroups:    l.counters("egress_groups_total", "Groups whose stream was opened for a subscriber.", byPeer...),
+		egressGroups:    l.counters("egress_groups_total", "Groups whose stream was opened for a subscriber, or that went out in a datagram.", byPeer...),
 		groupAgeSeconds: l.histograms("group_age_seconds", "Time from a live frame's arrival to its hand-over to QUIC, sampled.", ageBuckets, byPeer...),
 		groupsDropped:   l.counters("groups_dropped_total", "Groups that were not delivered, or not to their end, per subscriber.", "reason"),
 		cacheRequests:   l.counters("cache_requests_total", "Subscriptions and fetches, by whether the group they start with was cached.", "result"),

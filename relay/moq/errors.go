@@ -26,6 +26,7 @@ const (
 	Malformed                     // the peer broke the protocol
 	Truncated                     // it stopped in the middle
 	TooOld                        // older than what is kept
+	TooLarge                      // more than a group may hold
 )
 
 var endReasons = [...]string{
@@ -43,6 +44,7 @@ var endReasons = [...]string{
 	Malformed:    "malformed",
 	Truncated:    "truncated",
 	TooOld:       "too old",
+	TooLarge:     "too large",
 }
 
 // String returns the reason in words.
@@ -91,6 +93,7 @@ var (
 	ErrMalformed    error = &EndError{Reason: Malformed}
 	ErrTruncated    error = &EndError{Reason: Truncated}
 	ErrTooOld       error = &EndError{Reason: TooOld}
+	ErrTooLarge     error = &EndError{Reason: TooLarge}
 )
 
 // isClean tells whether err is one that ends things well.

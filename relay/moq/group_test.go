@@ -251,12 +251,12 @@ func TestTruncatedNeverBecomesComplete(t *testing.T) {
 		},
 		"frame too large": {
 			end: func(_ *Track, g *GroupWriter) error {
-				if _, err := g.NewFrame(1 << 40); !errors.Is(err, ErrOverloaded) {
+				if _, err := g.NewFrame(1 << 40); !errors.Is(err, ErrTooLarge) {
 					return errors.New("a frame of 1 TiB was begun")
 				}
 				return nil
 			},
-			want:   ErrOverloaded,
+			want:   ErrTooLarge,
 			frames: []string{"whole"},
 		},
 		"frame longer than declared": {
@@ -403,7 +403,7 @@ func TestGroupLimits(t *testing.T) {
 			for _, size := range tc.frames {
 				err = errors.Join(err, g.WriteFrame(make([]byte, size)))
 			}
-			if (err != nil) != tc.fails || err != nil && !errors.Is(err, ErrOverloaded) {
+			if (err != nil) != tc.fails || err != nil && !errors.Is(err, ErrTooLarge) {
 				t.Errorf("got %v", err)
 			}
 		})

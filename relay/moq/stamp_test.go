@@ -83,8 +83,8 @@ func TestTimestampOutOfRange(t *testing.T) {
 	}
 }
 
-// TestRecent: who asks for recent groups begins with the oldest that is not older
-// than that, by the timestamps, and not before a floor.
+// TestRecent: who asks for recent groups begins with the oldest whose end is not
+// as old as that, by the timestamps, and not before a floor.
 func TestRecent(t *testing.T) {
 	floor := func(n uint64) *uint64 { return &n }
 	for _, tt := range []struct {
@@ -92,8 +92,9 @@ func TestRecent(t *testing.T) {
 		options SubscribeOptions
 		want    uint64
 	}{
-		{"the newest alone", SubscribeOptions{Recent: true, MaxAge: 1}, 3}, // group 3 is followed by 4 at its end
-		{"two seconds", SubscribeOptions{Recent: true, MaxAge: 2 * time.Second}, 1},
+		{"the newest alone", SubscribeOptions{Recent: true, MaxAge: 1}, 4},
+		{"two seconds", SubscribeOptions{Recent: true, MaxAge: 2 * time.Second}, 2}, // group 1 ends where 2 begins, two seconds ago
+		{"a bit more", SubscribeOptions{Recent: true, MaxAge: 2001 * time.Millisecond}, 1},
 		{"all", SubscribeOptions{Recent: true}, 0},
 		{"a floor within", SubscribeOptions{Recent: true, Start: floor(2)}, 2},
 		{"a floor above", SubscribeOptions{Recent: true, Start: floor(9)}, 9},

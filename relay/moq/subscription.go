@@ -3,6 +3,7 @@ package moq
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 )
@@ -25,7 +26,9 @@ type SubscribeOptions struct {
 // Subscription is one subscriber's claim on the groups of a track. Next is for
 // one goroutine, the other methods for any.
 type Subscription struct {
-	track *Track
+	track     *Track
+	fromEmpty bool // a start was asked for when the track had no group
+
 	ready chan struct{} // holds 1: Next should look again
 	told  chan struct{} // holds 1: Dropped has something
 
@@ -36,6 +39,8 @@ type Subscription struct {
 	pending []*group       // to be handed out, by sequence; each pinned
 	active  []*GroupReader // handed out, neither dropped nor closed, by sequence
 	reports []Range        // for Dropped
+
+	datagrams *datagramQueue // nil: it takes none
 
 	// What may be queued: the track's limits and what was there at the start.
 	maxBytes  int64
@@ -60,7 +65,8 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 		maxGroups: t.limits.QueuedGroups,
 	}
 	s.start = t.startLocked(o)
-	s.catchUpLocked()
+	s.fromEmpty = o.Start != nil && t.newest == nil
+	s.catchUpLocked(s.start)
 	t.subscriptions = append(t.subscriptions, s)
 	t.demandLocked()
 	return s, nil
@@ -86,14 +92,14 @@ func (t *Track) startLocked(o SubscribeOptions) uint64 {
 	return start
 }
 
-// recentLocked returns the oldest group in the cache that is not older than age,
+// recentLocked returns the oldest group in the cache that has not expired by age,
 // up to which there is none missing.
 func (t *Track) recentLocked(age time.Duration) uint64 {
 	recent := t.newest.seq
 	for _, e := range slices.Backward(t.cache) {
 		switch {
 		case e.seq >= t.newest.seq:
-		case e.group == nil || !e.group.shown || age > 0 && t.ageLocked(e.group) > age:
+		case e.group == nil || !e.group.shown || age > 0 && t.hasExpiredLocked(e.group, age):
 			return recent
 		default:
 			recent = e.seq
@@ -102,21 +108,32 @@ func (t *Track) recentLocked(age time.Duration) uint64 {
 	return recent
 }
 
-// catchUpLocked takes what the track has, and had, of the subscription's range.
-func (s *Subscription) catchUpLocked() {
+// hasExpiredLocked tells whether a group is too old to begin with it. What is
+// worth nothing but while it is the newest, and its successor has not begun, has
+// expired at once.
+func (t *Track) hasExpiredLocked(g *group, age time.Duration) bool {
+	const unit = time.Millisecond // of ages in all protocols
+	return t.ageLocked(g) >= age || age < unit && t.nextLocked(g) != nil
+}
+
+// catchUpLocked takes what the track has, and had, of the subscription's range
+// from first on.
+func (s *Subscription) catchUpLocked(first uint64) {
 	t := s.track
-	if s.start < t.floor {
-		for _, r := range t.absentLocked(s.start, t.floor-1) {
+	if first < t.floor {
+		for _, r := range t.absentLocked(first, t.floor-1) {
 			r.Reason = Expired
 			s.reportLocked(s.clipLocked(r)...)
 		}
 	}
 	for _, r := range t.gone {
-		s.reportLocked(s.clipLocked(r)...)
+		if r.First = max(r.First, first); r.First <= r.Last {
+			s.reportLocked(s.clipLocked(r)...)
+		}
 	}
 	for _, e := range t.cache {
 		switch {
-		case !s.wantsLocked(e.seq):
+		case e.seq < first || !s.wantsLocked(e.seq):
 		case e.group == nil:
 			s.reportLocked(Range{e.seq, e.seq, Expired})
 		case e.group.shown:
@@ -142,16 +159,21 @@ func (s *Subscription) Options() SubscribeOptions {
 	return o
 }
 
-// Update replaces the options. A nil Start leaves the first group as it is. A
-// range that grows does not bring back groups that passed; groups that fall out
-// of the range and were not handed out are forgotten.
+// Update replaces the options. A nil Start leaves the first group as it is, and
+// one that is lower does not bring back groups that passed. An End that is higher
+// does, as far as they are there. Groups that fall out of the range and were not
+// handed out are forgotten.
 func (s *Subscription) Update(o SubscribeOptions) {
 	t := s.track
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := s.options.End
 	s.options = o
 	if o.Start != nil {
 		s.start = *o.Start
+	}
+	if before != nil && *before < math.MaxUint64 && (o.End == nil || *o.End > *before) {
+		s.catchUpLocked(max(s.start, *before+1))
 	}
 	for _, g := range slices.Clone(s.pending) {
 		if !s.inRange(g.seq) {
@@ -231,6 +253,26 @@ func (s *Subscription) isPastEndLocked() bool {
 	}
 	t := s.track
 	return *end < s.start || t.newest != nil && t.newest.seq >= *end || *end < t.floor || t.isGoneLocked(*end)
+}
+
+// First returns the lowest of the groups that wait to be handed out or were and
+// are not closed, if there are any.
+func (s *Subscription) First() (uint64, bool) {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	g, _ := s.oldestLocked()
+	if g == nil {
+		return 0, false
+	}
+	return g.seq, true
+}
+
+// Awaits tells whether a lower group than seq may still come first: one was asked
+// for of a track that had none, and nobody has said that it never comes.
+func (s *Subscription) Awaits(seq uint64) bool {
+	s.track.mu.Lock()
+	defer s.track.mu.Unlock()
+	return s.fromEmpty && s.track.notGoneLocked(s.start) < seq
 }
 
 // Dropped takes the groups that this subscription does not get although they

@@ -504,3 +504,66 @@ func TestWhatWasSentIsNotQueued(t *testing.T) {
 		t.Errorf("the restarted reader does not begin again: %v", err)
 	}
 }
+
+// TestRaisedEnd: groups that passed an end which is raised afterwards are handed
+// out, as far as they are there.
+func TestRaisedEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		track := newTrack(t, TrackConfig{Retention: time.Minute})
+		one, four := uint64(1), uint64(4)
+		s := subscribe(t, track, SubscribeOptions{Order: Ascending, Start: new(uint64), End: &one})
+		defer s.Close()
+		for seq := range uint64(4) {
+			if seq == 2 {
+				track.Drop(2, 2, UpstreamReset)
+				continue
+			}
+			g := create(t, track, seq)
+			write(t, g, "x")
+			_ = g.Finish()
+		}
+		wantNext := func(want uint64) {
+			t.Helper()
+			r := nextGroup(t, s, want)
+			defer r.Close()
+			if first, ok := s.First(); !ok || first > want {
+				t.Errorf("the first is %d, %t while group %d is read", first, ok, want)
+			}
+		}
+		wantNext(0)
+		wantNext(1)
+		if _, err := s.Next(t.Context()); !errors.Is(err, ErrEnded) {
+			t.Errorf("at the end: %v", err)
+		}
+		s.Update(SubscribeOptions{Order: Ascending, End: &four})
+		wantNext(3)
+		if got := s.Dropped(); len(got) != 1 || got[0].First != 2 || got[0].Last != 2 {
+			t.Errorf("dropped %v, want group 2", got)
+		}
+		s.Update(SubscribeOptions{Order: Ascending, End: &four})
+		g := create(t, track, 4)
+		write(t, g, "x")
+		wantNext(4)
+		if got := s.Dropped(); got != nil {
+			t.Errorf("dropped %v", got)
+		}
+		if _, ok := s.First(); ok {
+			t.Error("there is a first group that nobody holds")
+		}
+	})
+}
+
+// TestHasSettled: which groups have come or never will.
+func TestHasSettled(t *testing.T) {
+	track := newTrack(t, TrackConfig{})
+	_ = create(t, track, 3)
+	track.Drop(5, 6, UpstreamReset)
+	for _, tt := range []struct {
+		first, last uint64
+		want        bool
+	}{{3, 3, true}, {3, 4, false}, {5, 6, true}, {4, 6, false}, {5, 7, false}, {7, 3, true}} {
+		if got := track.HasSettled(tt.first, tt.last); got != tt.want {
+			t.Errorf("groups %d to %d: %t, want %t", tt.first, tt.last, got, tt.want)
+		}
+	}
+}

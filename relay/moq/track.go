@@ -51,6 +51,7 @@ type Track struct {
 	subscriptions []*Subscription
 	demand        Demand
 	demandChanged chan struct{}
+	datagrams     window
 	unchecked     int64 // bytes published since subscriptions were checked for lagging
 }
 
@@ -150,6 +151,15 @@ func (t *Track) Newest() (uint64, bool) {
 		newest, known = max(newest, t.cache[n-1].seq), true
 	}
 	return newest, known
+}
+
+// HasSettled tells whether every group from first to last has begun to come, or
+// never will.
+func (t *Track) HasSettled(first, last uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first = max(first, t.floor)
+	return first > last || len(t.absentLocked(first, last)) == 0
 }
 
 // SetInfo replaces what is known of the track.

@@ -160,11 +160,11 @@ func (w *GroupWriter) checkLimits(size, timestamp uint64) error {
 	case timestamp > MaxTimestamp:
 		return &EndError{Reason: Malformed, Detail: fmt.Sprintf("timestamp %d is above %d", timestamp, uint64(MaxTimestamp))}
 	case size > uint64(limits.MaxFrameSize):
-		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a frame of %d bytes is above the limit of %d", size, limits.MaxFrameSize)}
+		return &EndError{Reason: TooLarge, Detail: fmt.Sprintf("a frame of %d bytes is above the limit of %d", size, limits.MaxFrameSize)}
 	case int64(size) > limits.MaxGroupBytes-w.bytes:
-		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a group is above the limit of %d bytes", limits.MaxGroupBytes)}
+		return &EndError{Reason: TooLarge, Detail: fmt.Sprintf("a group is above the limit of %d bytes", limits.MaxGroupBytes)}
 	case w.frames >= limits.MaxGroupFrames:
-		return &EndError{Reason: Overloaded, Detail: fmt.Sprintf("a group is above the limit of %d frames", limits.MaxGroupFrames)}
+		return &EndError{Reason: TooLarge, Detail: fmt.Sprintf("a group is above the limit of %d frames", limits.MaxGroupFrames)}
 	}
 	return nil
 }

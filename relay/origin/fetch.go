@@ -11,7 +11,7 @@ import (
 // accepts: from the cache of the track, else by way of a source that can be
 // asked for it, which ctx bounds. It tells cached which of the two it was. The
 // reader must be closed.
-func (t *Table) Group(ctx context.Context, path moq.Path, group uint64, ok func(Announcement) bool, cached func(bool)) (*moq.GroupReader, error) {
+func (t *Table) Group(ctx context.Context, path moq.Path, group uint64, p moq.Priority, ok func(Announcement) bool, cached func(bool)) (*moq.GroupReader, error) {
 	track, route, err := t.Track(path, ok)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (t *Table) Group(ctx context.Context, path moq.Path, group uint64, ok func(
 	if !isFetcher {
 		return nil, fmt.Errorf("group %d of %q: %w", group, path, moq.ErrNotFound)
 	}
-	fetched, err := fetcher.Fetch(path, group)
+	fetched, err := fetcher.Fetch(path, group, p)
 	if err != nil {
 		return nil, err
 	}

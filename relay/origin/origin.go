@@ -81,9 +81,9 @@ type Source interface {
 
 // Fetcher is a Source that can be asked for a single group. Fetch returns at
 // once, with a track that has this group alone or will, the same one for all who
-// ask while it is there.
+// ask while it is there; the priority is that of the first of them.
 type Fetcher interface {
-	Fetch(path moq.Path, group uint64) (*moq.Track, error)
+	Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, error)
 }
 
 // Announcement says that a track or a broadcast is reachable through a source.
@@ -154,6 +154,7 @@ type Registration struct {
 	table        *Table
 	announcement Announcement
 	number       uint64 // counts up over the table
+	content      uint64 // number of the first of those that took the place of each other
 	withdrawn    bool   // guarded by table.mu
 }
 

@@ -19,10 +19,11 @@ type Config struct {
 type Table struct {
 	config Config
 
-	mu    sync.Mutex
-	nodes map[moq.Path]*node // the root, and all that are not empty or above such
-	count int                // announcements that stand
-	last  uint64             // number of the last registration
+	mu     sync.Mutex
+	nodes  map[moq.Path]*node // the root, and all that are not empty or above such
+	count  int                // announcements that stand
+	last   uint64             // number of the last registration
+	parked []*parked
 }
 
 // node is a path that something is announced or watched at or below.
@@ -59,13 +60,50 @@ func (t *Table) Announce(a Announcement) (*Registration, error) {
 	}
 	t.count++
 	t.last++
-	r := &Registration{table: t, announcement: a, number: t.last}
+	r := &Registration{table: t, announcement: a, number: t.last, content: t.last}
 	n := t.nodeLocked(a.Path)
-	routes := n.routes[a.Kind]
-	i, _ := slices.BinarySearchFunc(routes, r, compareRoutes)
-	n.routes[a.Kind] = slices.Insert(slices.Clone(routes), i, r)
+	n.insertLocked(r)
 	n.changedLocked(a.Kind)
+	t.resumeSoonLocked(a.Path)
 	return r, nil
+}
+
+// Replace puts another way to the same content in the place of one that stands:
+// its hops, its costs. Who watches hears of that as [Updated]. If the new way is
+// refused, or the old one stands no more, nothing changes.
+func (t *Table) Replace(r *Registration, a Announcement) (*Registration, error) {
+	old := r.announcement
+	a.Path, a.Kind, a.Source = old.Path, old.Kind, old.Source
+	if err := a.validate(t.config.Self); err != nil {
+		return nil, fmt.Errorf("announce %q: %w", a.Path, err)
+	}
+	a.Hops = slices.Clone(a.Hops)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.withdrawn {
+		return nil, fmt.Errorf("announce %q: it was withdrawn: %w", a.Path, moq.ErrNotFound)
+	}
+	t.last++
+	now := &Registration{table: t, announcement: a, number: t.last, content: r.content}
+	r.withdrawn = true
+	n := t.nodes[a.Path]
+	n.removeLocked(r)
+	n.insertLocked(now)
+	n.changedLocked(a.Kind)
+	return now, nil
+}
+
+// insertLocked adds a route in its place.
+func (n *node) insertLocked(r *Registration) {
+	kind := r.announcement.Kind
+	i, _ := slices.BinarySearchFunc(n.routes[kind], r, compareRoutes)
+	n.routes[kind] = slices.Insert(slices.Clone(n.routes[kind]), i, r)
+}
+
+func (n *node) removeLocked(r *Registration) {
+	kind := r.announcement.Kind
+	n.routes[kind] = slices.DeleteFunc(slices.Clone(n.routes[kind]), func(o *Registration) bool { return o == r })
 }
 
 func (t *Table) withdraw(r *Registration) {
@@ -78,7 +116,7 @@ func (t *Table) withdraw(r *Registration) {
 	t.count--
 	kind := r.announcement.Kind
 	n := t.nodes[r.announcement.Path]
-	n.routes[kind] = slices.DeleteFunc(slices.Clone(n.routes[kind]), func(o *Registration) bool { return o == r })
+	n.removeLocked(r)
 	n.changedLocked(kind)
 	t.pruneLocked(n)
 }
@@ -117,7 +155,7 @@ func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, An
 		if ok != nil && !ok(r.announcement) {
 			continue
 		}
-		track, err := r.announcement.Source.Track(path)
+		track, err := t.ask(r, path)
 		if err == nil {
 			return track, r.announcement, nil
 		}

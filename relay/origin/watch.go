@@ -184,7 +184,7 @@ func (w *Watch) look(i *item, routes []*Registration) (Event, bool) {
 	best := w.best(routes)
 	told := i.told
 	changed := told != nil && best != nil && told != best
-	updated := changed && isSamePublisher(told, best)
+	updated := changed && isSameContent(told, best)
 	replaced := changed && !updated && (best.announcement.Class != Peer || !w.stands(told, routes))
 
 	w.table.mu.Lock()
@@ -226,9 +226,11 @@ func (w *Watch) best(routes []*Registration) *Registration {
 	return nil
 }
 
-func isSamePublisher(a, b *Registration) bool {
+// isSameContent tells whether two routes lead to the same content: one took the
+// place of the other, or they have a publisher in common.
+func isSameContent(a, b *Registration) bool {
 	publisher := a.announcement.Publisher()
-	return publisher != 0 && publisher == b.announcement.Publisher()
+	return a.content == b.content || publisher != 0 && publisher == b.announcement.Publisher()
 }
 
 // stands tells whether a route that was told could be told again.

@@ -241,3 +241,40 @@ func follow(t *testing.T, w *Watch, view map[string]bool, pause time.Duration) {
 		time.Sleep(pause)
 	}
 }
+
+// TestReplace: another way in the place of one is told as Updated, whoever the
+// publisher is now, and refused if it loops or has nothing to replace.
+func TestReplace(t *testing.T) {
+	table := New(Config{Self: 9})
+	src := &source{name: "one"}
+	r, err := table.Announce(Announcement{Path: moq.NewPath("a"), Source: src, Class: Client, Hops: []Hop{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := table.Watch(moq.Path{}, nil)
+	defer w.Close()
+	if got := told(t, w); !slices.Equal(got, []string{"active one", "live"}) {
+		t.Errorf("told %q", got)
+	}
+	now, err := table.Replace(r, Announcement{Hops: []Hop{0}, Warm: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := told(t, w); !slices.Equal(got, []string{"updated one"}) {
+		t.Errorf("told %q of another way", got)
+	}
+	if a, ok := table.Route(moq.NewPath("a"), nil); !ok || a.Source != Source(src) || a.Warm != 3 || table.Len() != 1 {
+		t.Errorf("the route is %+v, of %d", a, table.Len())
+	}
+	if _, err := table.Replace(now, Announcement{Hops: []Hop{1, 9}}); !errors.Is(err, ErrLoop) {
+		t.Errorf("a loop: %v", err)
+	}
+	r.Withdraw() // it stands no more
+	if _, err := table.Replace(r, Announcement{}); !errors.Is(err, moq.ErrNotFound) || table.Len() != 1 {
+		t.Errorf("in the place of none: %v, %d announced", err, table.Len())
+	}
+	now.Withdraw()
+	if got := told(t, w); !slices.Equal(got, []string{"ended one"}) || table.Len() != 0 {
+		t.Errorf("told %q at the end", got)
+	}
+}

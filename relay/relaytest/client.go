@@ -38,14 +38,20 @@ var defaultProtocol = protocols.Only(protocols.MoqTransfork)
 // handshake is done. The session ends with the test, or by Close.
 func (n *Network) Dial(host string, node *Node) *Client {
 	n.t.Helper()
-	return n.dial(host, node, "", transport.DialConfig{})
+	return n.dial(host, node, "", transport.DialConfig{}, 0)
 }
 
 // DialSpeaking connects a client as c says, which leaves the rest open as that of
 // Connect does.
 func (n *Network) DialSpeaking(host string, node *Node, c transport.DialConfig) *Client {
 	n.t.Helper()
-	return n.dial(host, node, "", c)
+	return n.dial(host, node, "", c, 0)
+}
+
+// DialHop is DialSpeaking for a client that says who it is.
+func (n *Network) DialHop(host string, node *Node, c transport.DialConfig, hop origin.Hop) *Client {
+	n.t.Helper()
+	return n.dial(host, node, "", c, hop)
 }
 
 // DialAs connects as a relay would: with a mark in the handshake and the
@@ -56,17 +62,17 @@ func (n *Network) DialAs(mark, host string, node *Node) *Client {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return n.dial(host, node, mark, transport.DialConfig{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	return n.dial(host, node, mark, transport.DialConfig{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}, 0)
 }
 
-func (n *Network) dial(host string, node *Node, mark string, c transport.DialConfig) *Client {
+func (n *Network) dial(host string, node *Node, mark string, c transport.DialConfig, hop origin.Hop) *Client {
 	n.t.Helper()
 	c.IdleTimeout, c.KeepAlive = 10*time.Second, 4*time.Second
 	conn, err := n.Connect(n.t.Context(), host, node.Name, c)
 	if err != nil {
 		n.t.Fatalf("%s dials %s: %v", host, node.Name, err)
 	}
-	return NewClient(n.t, conn, mark, n.log(host))
+	return newClient(n.t, conn, mark, hop, n.log(host))
 }
 
 // Connect dials the node of a name from a new socket of host. What c leaves open
@@ -95,6 +101,11 @@ func (n *Network) Connect(ctx context.Context, host, node string, c transport.Di
 // Close.
 func NewClient(t *testing.T, conn transport.Conn, mark string, log *slog.Logger) *Client {
 	t.Helper()
+	return newClient(t, conn, mark, 0, log)
+}
+
+func newClient(t *testing.T, conn transport.Conn, mark string, hop origin.Hop, log *slog.Logger) *Client {
+	t.Helper()
 	c := &Client{
 		In:     origin.NewTable(),
 		t:      t,
@@ -107,6 +118,7 @@ func NewClient(t *testing.T, conn transport.Conn, mark string, log *slog.Logger)
 		In: c.In, Out: c.out, Class: origin.Client,
 		Budget: c.budget, TrackLimits: moq.DefaultLimits(),
 		Node:             mark,
+		Hop:              hop,
 		HandshakeTimeout: 20 * time.Second, // of a machine that has other work
 		Log:              log,
 	})
@@ -146,11 +158,19 @@ func (c *Client) Publish(path ...string) *Publisher {
 	p := moq.NewPath(path...)
 	t := moq.NewTrack(moq.TrackConfig{Path: p, Budget: c.budget, Limits: moq.DefaultLimits(), Retention: time.Minute})
 	t.SetInfo(moq.Info{Priority: moq.DefaultPriority})
-	reg, err := c.out.Announce(origin.Announcement{Path: p, Kind: origin.Track, Class: origin.Local, Source: published{t}})
+	publisher := &Publisher{Track: t}
+	c.Announce(publisher)
+	return publisher
+}
+
+// Announce announces a track that another client has published before.
+func (c *Client) Announce(p *Publisher) {
+	c.t.Helper()
+	reg, err := c.out.Announce(origin.Announcement{Path: p.Path(), Kind: origin.Track, Class: origin.Local, Source: published{p.Track}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return &Publisher{Track: t, registration: reg}
+	p.registration = reg
 }
 
 // Publisher is a published track.
@@ -197,7 +217,7 @@ func (c *Client) Fetch(group uint64, path ...string) (*moq.Track, error) {
 	if !ok {
 		return nil, moq.ErrNotSupported
 	}
-	return f.Fetch(moq.NewPath(path...), group)
+	return f.Fetch(moq.NewPath(path...), group, moq.DefaultPriority)
 }
 
 // Track returns the live track of a path of the node.

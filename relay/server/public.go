@@ -22,20 +22,18 @@ const (
 	publicTimeout = 10 * time.Second
 	// idleTimeout ends an HTTP connection that asks for nothing.
 	idleTimeout = 30 * time.Second
-	// pathFingerprint068 is where moq-relay 0.6.8 serves the fingerprint.
-	pathFingerprint068 = "/fingerprint"
 )
 
-// publicHandler answers on the TCP port of the relay: health for load
-// balancers and the fingerprint for browsers, to anyone from anywhere, and
-// WebSockets on any path, which become connections like those over UDP.
+// publicHandler answers on the TCP port of the relay, to anyone from anywhere:
+// health for load balancers, the fingerprint for browsers, what is announced and
+// groups of it as every client may have them; and WebSockets on any path, which
+// become connections like those over UDP. No cookie is read or set, so a page
+// from elsewhere gets no more than its user could without it (S28).
 func (s *Server) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.handleHealth(mux)
 	mux.HandleFunc("GET "+config.PathFingerprint, s.serveFingerprint)
-	if s.Dev {
-		mux.HandleFunc("GET "+pathFingerprint068, s.serveFingerprint)
-	}
+	mux.HandleFunc("GET "+config.PathFingerprint068, s.serveFingerprint)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isWebSocket(r) {
 			s.Endpoint.ServeWebSocket(w, r)
@@ -43,8 +41,49 @@ func (s *Server) publicHandler() http.Handler {
 		}
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Methods", "GET")
-		mux.ServeHTTP(w, r)
+		// Not by the mux, which would lead other spellings of a path to what it takes
+		// for the right one.
+		path := r.URL.EscapedPath()
+		if below, ok := cutRoute(path, config.PathAnnounced); ok {
+			s.ask(w, r, below, s.serveAnnounced)
+		} else if below, ok := cutRoute(path, config.PathFetch); ok {
+			s.ask(w, r, below, s.serveFetch)
+		} else {
+			mux.ServeHTTP(w, r)
+		}
 	})
+}
+
+// cutRoute returns what follows a route and its slash in an escaped path, and
+// whether the path is below the route.
+func cutRoute(escaped, route string) (below string, ok bool) {
+	if escaped == route {
+		return "", true
+	}
+	return strings.CutPrefix(escaped, route+"/")
+}
+
+// ask has serve answer a GET about a path, unless too many are being answered.
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, below string, serve func(w http.ResponseWriter, r *http.Request, escaped string)) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		http.Error(w, "this can be asked by GET alone", http.StatusMethodNotAllowed)
+		return
+	}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+		serve(w, r, below)
+	default:
+		s.refuseBusy(w)
+	}
+}
+
+// awaitAsked waits until nothing is being answered, and lets nothing more be.
+func (s *Server) awaitAsked() {
+	for range cap(s.asking) {
+		s.asking <- struct{}{}
+	}
 }
 
 func isWebSocket(r *http.Request) bool {

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
@@ -38,8 +39,6 @@ type Config struct {
 	Public, Private net.Listener
 	// TLS is for TLS clients on Public.
 	TLS *tls.Config
-	// Dev also serves the fingerprint where moq-relay 0.6.8 has it.
-	Dev bool
 	// MaxSessions bounds the sessions.
 	MaxSessions int
 	// DrainTimeout bounds the graceful stop.
@@ -59,6 +58,10 @@ type Config struct {
 	Fingerprint func(host string) string
 	// PeerName returns the name of the node that gave this mark, "" for a client.
 	PeerName func(mark string) string
+	// Table has what is announced, and Visible says what of it anyone may see and
+	// fetch over HTTP.
+	Table   *origin.Table
+	Visible func(origin.Announcement) bool
 	// Node and Broadcasts answer the private paths of those names.
 	Node       func() NodeInfo
 	Broadcasts func() []BroadcastInfo
@@ -73,6 +76,7 @@ type Server struct {
 	sessions registry
 	draining atomic.Pointer[time.Time] // when the graceful stop began
 	drain    chan struct{}             // closed by Drain
+	asking   chan struct{}             // holds one token for each that ask answers
 	once     sync.Once
 }
 
@@ -83,6 +87,7 @@ func New(c Config) *Server {
 		started:  time.Now(),
 		sessions: registry{open: make(map[string]*entry)},
 		drain:    make(chan struct{}),
+		asking:   make(chan struct{}, maxAsking),
 	}
 }
 
@@ -101,6 +106,7 @@ func (s *Server) Run(ctx, hard context.Context) error {
 	if s.Public != nil {
 		listener := split(s.Public, s.TLS)
 		group.Go(func() error {
+			defer s.awaitAsked()
 			defer func() { _ = listener.Close() }()
 			return serveHTTP(live, listener, s.publicHandler(), publicTimeout)
 		})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/config"
 	"github.com/moqrelay/moqrelay/relay/metrics"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/server/certs"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
@@ -68,6 +69,8 @@ func startServing(t *testing.T, serve func(context.Context, transport.Conn, *slo
 		Moved:       func() bool { return true },
 		Fingerprint: func(host string) string { return store.For(host).Fingerprint.String() },
 		PeerName:    func(string) string { return "" },
+		Table:       origin.NewTable(),
+		Visible:     isPublic,
 		Node:        func() NodeInfo { return NodeInfo{Node: "eu-0:4443", Role: "node"} },
 		Broadcasts:  func() []BroadcastInfo { return []BroadcastInfo{} },
 		Metrics:     metrics.New(),
@@ -141,12 +144,14 @@ func TestBothOnOnePort(t *testing.T) {
 	r := start(t)
 	want := r.Fingerprint("localhost")
 	for _, scheme := range []string{"http://", "https://"} {
-		status, body, h := r.do(t, http.MethodGet, scheme+r.public+config.PathFingerprint, nil)
-		if status != http.StatusOK || body != want || len(body) != 64 {
-			t.Errorf("%s: status %d, fingerprint %q, want %q", scheme, status, body, want)
-		}
-		if h.Get("Access-Control-Allow-Origin") != "*" {
-			t.Errorf("%s: a page from elsewhere may not read the fingerprint", scheme)
+		for _, path := range []string{config.PathFingerprint, config.PathFingerprint068} {
+			status, body, h := r.do(t, http.MethodGet, scheme+r.public+path, nil)
+			if status != http.StatusOK || body != want || len(body) != 64 {
+				t.Errorf("%s%s: status %d, fingerprint %q, want %q", scheme, path, status, body, want)
+			}
+			if h.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%s%s: a page from elsewhere may not read the fingerprint", scheme, path)
+			}
 		}
 		if status, _, _ := r.do(t, http.MethodPost, scheme+r.public+config.PathFingerprint, nil); status != http.StatusMethodNotAllowed {
 			t.Errorf("%sPOST: status %d, want 405", scheme, status)

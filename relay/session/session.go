@@ -80,6 +80,20 @@ type Config struct {
 	Node string
 	// Hop is our own hop, told to peers whose protocol has hops. Zero: none.
 	Hop origin.Hop
+	// RequestPath is the path and query of the URL that was dialled, for protocols
+	// on raw QUIC that tell it in the handshake. Empty: none.
+	RequestPath string
+	// KnowPeer says that a session that was dialled is ready only when the peer has
+	// said who it is, in protocols that have it say so. Peers of Class Peer are
+	// waited for in any case.
+	KnowPeer bool
+	// Park takes a track that somebody is subscribed to and whose publisher, a hop
+	// that is known, was lost with the session. It may be resumed by another. Nil:
+	// such tracks end.
+	Park func(track *moq.Track, publisher origin.Hop)
+	// Hold is how long what a publisher announced that was lost, and whose hop is
+	// known, stands after its session.
+	Hold time.Duration
 	// Handshaken is called with the peer's mark as soon as it is known, before
 	// anything else of the session is served.
 	Handshaken func(mark string)

@@ -96,6 +96,17 @@ func (c *baseConn) openError(err error) error {
 	return c.lost(err)
 }
 
+// datagramError is the error of a datagram that could not be sent.
+func (c *baseConn) datagramError(err error) error {
+	if _, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
+		return ErrNoDatagrams
+	}
+	return c.lost(err)
+}
+
+// TakesDatagrams is asked when the peer's parameters are known.
+func (c *baseConn) TakesDatagrams() bool { return c.quic.ConnectionState().SupportsDatagrams.Remote }
+
 // lost is the error of a connection that ended with err: what Context says, or
 // the same from err if that is a moment ahead.
 func (c *baseConn) lost(err error) error {

@@ -10,6 +10,8 @@ var (
 	// ErrNoCredit means that the peer does not allow another stream for now. It is
 	// back-pressure: skip to what is newest, never queue.
 	ErrNoCredit = errors.New("no stream credit")
+	// ErrNoDatagrams means that a connection has no datagrams, or none of that size.
+	ErrNoDatagrams = errors.New("no datagrams of that size")
 	// ErrUnreachable means that no peer answered: unknown host, no route, no answer
 	// in time, or the connection was refused.
 	ErrUnreachable = errors.New("peer cannot be reached")

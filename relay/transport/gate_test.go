@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // flood starts count handshakes that never get an answer.
@@ -100,26 +101,41 @@ func TestReceiveBudget(t *testing.T) {
 	newReceiveBudget(0).add(nil) // no bound, nothing to keep
 }
 
-// Early data could be a replay: a client with a ticket for it is not let.
-func TestNoEarlyData(t *testing.T) {
+// Early data could be a replay. A client that comes back with a ticket resumes,
+// and is let send nothing before its handshake is done: neither on raw QUIC nor
+// over HTTP/3, whose own server would have it.
+func TestS26NoEarlyData(t *testing.T) {
 	t.Parallel()
 	bubble(t, ServerConfig{}, func(n *testNet) {
-		conf := ways[0].dial.tls()
-		conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-		conf.ServerName = "relay.example"
-		for range 2 {
-			tr := &quic.Transport{Conn: n.clientSocket(nil)}
-			qc, err := tr.DialEarly(n.ctx(), serverAddr, conf, nil)
-			if err != nil {
-				t.Fatal(err)
+		for _, alpn := range []string{plain.ALPN, http3.NextProtoH3} {
+			conf := tlsConfig(&tls.Config{RootCAs: testRoots, ServerName: "relay.example"}, []string{alpn})
+			conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			for _, returns := range []bool{false, true} {
+				tr := &quic.Transport{Conn: n.clientSocket(nil)}
+				qc, err := tr.DialEarly(n.ctx(), serverAddr, conf, &quic.Config{EnableDatagrams: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := qc.OpenUniStream(); err == nil && !isDone(qc.HandshakeComplete()) {
+					t.Errorf("%s: a stream opens before the handshake is done", alpn)
+				}
+				<-qc.HandshakeComplete()
+				time.Sleep(time.Second) // the ticket arrives
+				if state := qc.ConnectionState(); state.Used0RTT || state.TLS.DidResume != returns {
+					t.Errorf("%s: early data accepted: %t; resumed: %t, want %t", alpn, state.Used0RTT, state.TLS.DidResume, returns)
+				}
+				_ = qc.CloseWithError(0, "")
+				_ = tr.Close()
 			}
-			<-qc.HandshakeComplete()
-			time.Sleep(time.Second) // the ticket arrives
-			if qc.ConnectionState().Used0RTT {
-				t.Error("early data was accepted")
-			}
-			_ = qc.CloseWithError(0, "")
-			_ = tr.Close()
 		}
 	})
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

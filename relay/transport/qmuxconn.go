@@ -209,6 +209,15 @@ func (c *qmuxConn) Stats() Stats {
 	}
 }
 
+// TakesDatagrams is false: QMux as it is here does not offer them.
+func (c *qmuxConn) TakesDatagrams() bool { return false }
+
+// SendDatagram sends none.
+func (c *qmuxConn) SendDatagram([]byte) error { return ErrNoDatagrams }
+
+// ReceiveDatagram has none.
+func (c *qmuxConn) ReceiveDatagram(context.Context) ([]byte, error) { return nil, ErrNoDatagrams }
+
 // AcceptStream waits for the next bidirectional stream of the peer.
 func (c *qmuxConn) AcceptStream(ctx context.Context) (Stream, error) {
 	s, err := c.accept(ctx, bidi)

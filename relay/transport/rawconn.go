@@ -54,6 +54,24 @@ func (c *rawConn) OpenUniStream() (SendStream, error) {
 	return newSendStream(&c.baseConn, str, nil), nil
 }
 
+func (c *rawConn) SendDatagram(b []byte) error {
+	if !c.TakesDatagrams() {
+		return ErrNoDatagrams
+	}
+	if err := c.quic.SendDatagram(b); err != nil {
+		return c.datagramError(err)
+	}
+	return nil
+}
+
+func (c *rawConn) ReceiveDatagram(ctx context.Context) ([]byte, error) {
+	b, err := c.quic.ReceiveDatagram(ctx)
+	if err != nil {
+		return nil, c.waitError(ctx, err)
+	}
+	return b, nil
+}
+
 // CloseWithError sends CONNECTION_CLOSE. moq-relay 0.6.8 maps stream codes on
 // raw QUIC but not this one, and so does this.
 func (c *rawConn) CloseWithError(code uint32, reason string) error {

@@ -78,6 +78,17 @@ type Conn interface {
 	// the error is [ErrNoCredit].
 	OpenUniStream() (SendStream, error)
 
+	// TakesDatagrams tells whether there are datagrams on this connection. Over
+	// WebSocket there are none.
+	TakesDatagrams() bool
+	// SendDatagram sends one datagram, which may be lost. It waits for those before
+	// it to leave. Where there are none, or none that large, the error is
+	// [ErrNoDatagrams].
+	SendDatagram(b []byte) error
+	// ReceiveDatagram waits for the next datagram of the peer. Few are kept for who
+	// does not call it in time.
+	ReceiveDatagram(ctx context.Context) ([]byte, error)
+
 	// CloseWithError ends the connection with an application code. Context is done
 	// at once; the call returns when the peer has been told, which over WebTransport
 	// and WebSocket can take a quarter of a second: close many connections at once, not

@@ -108,6 +108,21 @@ func (c *wtConn) OpenUniStream() (SendStream, error) {
 	return s, nil
 }
 
+func (c *wtConn) SendDatagram(b []byte) error {
+	if err := c.session.SendDatagram(b); err != nil {
+		return c.datagramError(err)
+	}
+	return nil
+}
+
+func (c *wtConn) ReceiveDatagram(ctx context.Context) ([]byte, error) {
+	b, err := c.session.ReceiveDatagram(ctx)
+	if err != nil {
+		return nil, c.waitError(ctx, err)
+	}
+	return b, nil
+}
+
 // CloseWithError makes sure that the code arrives: browsers lose it when the
 // connection ends with the session, moq-relay 0.6.8 never reads the CONNECT
 // stream and learns it from the connection alone. So first the streams end, then

@@ -61,6 +61,7 @@ type Base struct {
 
 	Published atomic.Int64 // paths that the peer announces
 	interests atomic.Int64
+	broken    atomic.Bool // something has ended with the connection
 
 	wg sync.WaitGroup // all goroutines but Run's own; see Spawn
 

@@ -50,14 +50,16 @@ type Delivery struct {
 	began  time.Time // when it was asked for
 	cached bool      // a group was there at once
 
-	started    bool         // the first group was handed out; owned by Feed
-	joined     atomic.Bool  // a first frame has left
-	youngUntil atomic.Int64 // UnixNano until which a group may be refused for being early
+	joined     atomic.Bool                  // a first frame has left
+	youngUntil atomic.Int64                 // UnixNano until which a group may be refused for being early
+	last       atomic.Pointer[moq.Location] // see Cut
 
 	mu       sync.Mutex
 	priority moq.Priority
 	order    moq.Order
 	senders  []*sender // by sequence, the highest first
+	lowest   *uint64   // of the groups that were handed out
+	started  bool      // it was told which is the first
 	notes    []byte    // messages that wait to be written, in front of drops
 	drops    []drop
 	writing  bool          // somebody writes to stream
@@ -107,7 +109,7 @@ func subscribeError(err error) metrics.SubscribeError {
 		return metrics.SubscribeNotFound
 	case errors.Is(err, moq.ErrTimeout):
 		return metrics.SubscribeTimeout
-	case errors.Is(err, moq.ErrOverloaded):
+	case errors.Is(err, moq.ErrOverloaded), errors.Is(err, moq.ErrTooLarge):
 		return metrics.SubscribeLimit
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, moq.ErrMalformed):
 		return metrics.SubscribeProtocol
@@ -202,16 +204,52 @@ func (d *Delivery) Feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !d.started {
-			d.started = true
-			d.note(func(b []byte) []byte { return d.wire.AppendStart(b, group.Sequence()) })
-		}
+		d.cameFirst(group.Sequence())
+		d.noteStart()
 		d.stopDropped()
 		if err := d.launch(ctx, group); err != nil {
 			return err
 		}
 	}
 }
+
+// cameFirst notes that a group was handed out.
+func (d *Delivery) cameFirst(sequence uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lowest == nil || sequence < *d.lowest {
+		d.lowest = &sequence
+	}
+}
+
+// noteStart tells which group is the first one to come, as soon as that is known:
+// not the one that is sent first, if older ones go behind it.
+func (d *Delivery) noteStart() {
+	d.mu.Lock()
+	lowest, started := d.lowest, d.started
+	d.mu.Unlock()
+	if lowest == nil || started {
+		return
+	}
+	first := *lowest
+	if waiting, ok := d.sub.First(); ok {
+		first = min(first, waiting)
+	}
+	if d.sub.Awaits(first) {
+		return
+	}
+	d.mu.Lock()
+	if !d.started {
+		d.started = true
+		d.notes = d.wire.AppendStart(d.notes, min(first, *d.lowest))
+	}
+	d.mu.Unlock()
+	d.writeDrops()
+}
+
+// Cut has no frame sent of a group behind the one at last; nil has all of every
+// group sent. It is for any goroutine, and does not bring back what was left out.
+func (d *Delivery) Cut(last *moq.Location) { d.last.Store(last) }
 
 // Finish ends the stream after Feed has ended with err. After a clean end of the
 // track the FIN waits until the last groups have had the time to arrive: on it
@@ -228,7 +266,7 @@ func (d *Delivery) Finish(err error) {
 	d.awaitSenders(err)
 	d.tellDrops()
 	if !d.AwaitWriter() || !clean {
-		d.base.Refuse(d.stream, errOfFinish(err))
+		d.base.Refuse(d.stream, err)
 		return
 	}
 	d.awaitArrival()
@@ -243,15 +281,6 @@ func (d *Delivery) end() uint64 {
 		return 0
 	}
 	return newest + 1
-}
-
-// errOfFinish is what a subscription is said to end with that did not end
-// cleanly.
-func errOfFinish(err error) error {
-	if errors.Is(err, ErrDraining) {
-		return moq.ErrCancelled
-	}
-	return err
 }
 
 // LeaveError says that the subscriber ended the subscription, and how: with
@@ -288,7 +317,7 @@ func (d *Delivery) Leave(err error) {
 	case left && !errors.Is(err, wire.ErrMalformed):
 		d.base.Refuse(d.stream, moq.ErrCancelled)
 	default:
-		d.base.Refuse(d.stream, errOfFinish(err))
+		d.base.Refuse(d.stream, err)
 	}
 }
 

@@ -28,6 +28,7 @@ func (d *Delivery) tellDrops() {
 		d.base.Config.Metrics.GroupsDropped(r.Reason.String(), min(r.Last-r.First, uint64(maxCountedDrops-1))+1)
 		d.queueDrop(drop{r.First, r.Last, d.base.Codes.Stream(&moq.DropError{Reason: r.Reason})})
 	}
+	d.noteStart()
 	d.writeDrops()
 }
 

@@ -77,6 +77,7 @@ func (g *sender) send() error {
 }
 
 func (g *sender) sendOn(ctx context.Context, stream transport.SendStream) error {
+	var index uint64 // of the frame
 	for first := true; ; first = false {
 		chunk, err := g.group.Next(ctx)
 		switch {
@@ -100,7 +101,20 @@ func (g *sender) sendOn(ctx context.Context, stream transport.SendStream) error 
 			return err
 		}
 		g.sent(chunk)
+		if chunk.End() {
+			if g.isLast(index) {
+				return g.fin(stream)
+			}
+			index++
+		}
 	}
+}
+
+// isLast tells whether the subscriber wants no frame of the group behind this
+// one.
+func (g *sender) isLast(index uint64) bool {
+	last := g.down.last.Load()
+	return last != nil && last.Group == g.sequence && last.Frame <= index
 }
 
 // current returns the stream to write to.

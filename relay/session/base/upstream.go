@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
@@ -22,17 +24,19 @@ const (
 	UpdateInterval = 100 * time.Millisecond
 )
 
-// ErrNoAnswer is why a subscription ends that the publisher did not answer.
-var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer SUBSCRIBE"}
+// ErrNoAnswer is why something ends that the publisher did not answer.
+var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher did not answer"}
 
 // Upstream is a subscription at the peer, shared by all who ask for the path.
 type Upstream struct {
 	// Static after construction.
-	Track *moq.Track
-	base  *Base
-	moved chan struct{} // holds 1: receiving or quietSince has changed
-	gone  chan struct{} // closed when the peer has withdrawn the path
-	leave sync.Once     // closes gone
+	Track   *moq.Track
+	Refusal error // why groups are stopped that are on their way when it is over
+	base    *Base
+	moved   chan struct{} // holds 1: receiving or quietSince has changed
+	gone    chan struct{} // closed when the peer has withdrawn the path
+	leave   sync.Once     // closes gone
+	held    atomic.Bool   // see Hold
 
 	mu         sync.Mutex
 	over       bool
@@ -43,14 +47,21 @@ type Upstream struct {
 // NewUpstream returns a subscription of a path that nobody has asked the peer
 // for yet.
 func (b *Base) NewUpstream(path moq.Path, info moq.Info) *Upstream {
+	return b.Adopt(moq.NewTrack(moq.TrackConfig{
+		Path:      path,
+		Info:      info,
+		Budget:    b.Config.Budget,
+		Limits:    b.Config.TrackLimits,
+		Retention: b.Config.Retention,
+	}))
+}
+
+// Adopt returns a subscription that goes on with a track which another session
+// has begun.
+func (b *Base) Adopt(track *moq.Track) *Upstream {
 	return &Upstream{
-		Track: moq.NewTrack(moq.TrackConfig{
-			Path:      path,
-			Info:      info,
-			Budget:    b.Config.Budget,
-			Limits:    b.Config.TrackLimits,
-			Retention: b.Config.Retention,
-		}),
+		Track:     track,
+		Refusal:   moq.ErrNotFound,
 		base:      b,
 		moved:     make(chan struct{}, 1),
 		gone:      make(chan struct{}),
@@ -64,6 +75,12 @@ func (u *Upstream) Withdrawn() { u.leave.Do(func() { close(u.gone) }) }
 // End ends the track. Groups that come later are refused.
 func (u *Upstream) End(err error) {
 	u.Track.End(err)
+	u.Release(err)
+}
+
+// Release lets go of the track, which does not end with the subscription. Groups
+// that come later are refused.
+func (u *Upstream) Release(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
@@ -71,7 +88,7 @@ func (u *Upstream) End(err error) {
 		return // what has begun may still be finished
 	}
 	for stream := range u.receiving {
-		stream.CancelRead(u.base.Codes.Stream(moq.ErrNotFound))
+		stream.CancelRead(u.base.Codes.Stream(u.Refusal))
 	}
 }
 
@@ -99,6 +116,10 @@ func (u *Upstream) Done(stream transport.ReceiveStream) {
 // Look has Attend look at the demand again, and at what Complete says.
 func (u *Upstream) Look() { notify(u.moved) }
 
+// Hold says whether the peer is being asked about the track, so that somebody may
+// wait for that who has not subscribed.
+func (u *Upstream) Hold(held bool) { u.held.Store(held) }
+
 // AwaitDemand waits until the session is ready and somebody has subscribed.
 func (u *Upstream) AwaitDemand() error {
 	gone := u.base.Conn.Context()
@@ -119,7 +140,7 @@ func (u *Upstream) AwaitDemand() error {
 		case <-u.Track.Ended():
 			return u.Track.Err()
 		case <-idle.C:
-			if u.Track.EndIfIdle() {
+			if !u.held.Load() && u.Track.EndIfIdle() {
 				return moq.ErrCancelled
 			}
 			idle.Reset(u.linger())
@@ -281,7 +302,7 @@ func (b *Base) EndOfStream(err error) error {
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &moq.EndError{Reason: moq.Malformed, Detail: err.Error()}
 	}
-	if errors.Is(err, ErrNoAnswer) {
+	if errors.Is(err, ErrNoAnswer) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrNoAnswer
 	}
 	return b.EndOfConn(err)
@@ -292,6 +313,7 @@ func (b *Base) EndOfStream(err error) error {
 // unless one side is going away. Of a relay, which others publish to, it says
 // nothing.
 func (b *Base) EndOfConn(err error) error {
+	b.broken.Store(true)
 	e, ok := errors.AsType[*transport.CloseError](err)
 	isPublisher := !b.IsClient && !b.IsNode()
 	if ok && isPublisher && e.Remote && e.Err == nil && b.Codes.SessionEnd(e.Code) && !b.IsEnding() {
@@ -299,6 +321,10 @@ func (b *Base) EndOfConn(err error) error {
 	}
 	return &moq.EndError{Reason: moq.GoingAway, Detail: err.Error()}
 }
+
+// IsBroken tells whether something has ended with the connection, which may say so
+// itself a moment later.
+func (b *Base) IsBroken() bool { return b.broken.Load() || b.Conn.Context().Err() != nil }
 
 // IsNode tells whether the other end is a node of the cluster, once the
 // handshake is done.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -29,7 +30,7 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
 	s.Log.Debug("announcements asked for", "prefix", moq.NewPath(ask.Prefix...))
 	ctx, cancel := context.WithCancelCause(s.Conn.Context())
 	defer cancel(nil)
-	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) {
+	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) || !s.onStop(ctx, stream, cancel) {
 		return
 	}
 	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude), ids: make(map[string]uint64)}
@@ -97,33 +98,16 @@ type watch interface {
 // tellInitial writes what there is at first, as one message or behind one that
 // says how much it is, where the version has such a message.
 func (t *teller) tellInitial(ctx context.Context, watch watch) error {
-	var initial []origin.Event
-	for {
-		event, err := watch.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if event.Type == origin.Live {
-			break
-		}
-		initial = append(initial, event)
+	initial, err := readInitial(ctx, watch)
+	if err != nil {
+		return err
 	}
 	v := t.session.version
 	if v.IsInBand() {
 		t.buf, initial = t.appendInit(t.buf, initial)
 	}
 	if v.HasSetup() {
-		active := 0
-		for _, event := range initial { // a path may have gone and come meanwhile
-			switch event.Type {
-			case origin.Active:
-				active++
-			case origin.Ended:
-				active--
-			case origin.Updated, origin.Live:
-			}
-		}
-		t.buf = wire.AnnounceOK{Hop: uint64(t.session.Config.Hop), Active: uint64(active)}.Append(t.buf)
+		t.buf = wire.AnnounceOK{Hop: uint64(t.session.Config.Hop), Active: uint64(len(initial))}.Append(t.buf)
 	}
 	for _, event := range initial {
 		t.buf = t.append(t.buf, event)
@@ -131,8 +115,38 @@ func (t *teller) tellInitial(ctx context.Context, watch watch) error {
 	if len(t.buf) == 0 {
 		return nil
 	}
-	_, err := t.stream.Write(t.buf)
+	_, err = t.stream.Write(t.buf)
 	return err
+}
+
+// readInitial returns what there is at first, each path once: one may go, or come
+// by another way, while it is read.
+func readInitial(ctx context.Context, watch watch) ([]origin.Event, error) {
+	var initial []origin.Event
+	type subject struct {
+		path moq.Path
+		kind origin.Kind
+	}
+	last := make(map[subject]int) // the place of a path's event
+	for {
+		event, err := watch.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if event.Type == origin.Live {
+			return slices.DeleteFunc(initial, func(e origin.Event) bool { return e.Type == origin.Ended }), nil
+		}
+		if event.Type == origin.Updated {
+			event.Type = origin.Active
+		}
+		what := subject{event.Announcement.Path, event.Announcement.Kind}
+		if i, ok := last[what]; ok {
+			initial[i] = event
+			continue
+		}
+		last[what] = len(initial)
+		initial = append(initial, event)
+	}
 }
 
 // initSuffixes bounds what one ANNOUNCE_INIT holds: the rest follows it.
@@ -141,7 +155,7 @@ const initSuffixes = 32
 // appendInit adds ANNOUNCE_INIT and returns what it does not hold.
 func (t *teller) appendInit(b []byte, initial []origin.Event) ([]byte, []origin.Event) {
 	var init wire.AnnounceInit
-	for len(initial) > 0 && len(init.Suffixes) < initSuffixes && initial[0].Type == origin.Active {
+	for len(initial) > 0 && len(init.Suffixes) < initSuffixes {
 		init.Suffixes = append(init.Suffixes, t.suffix(initial[0].Announcement))
 		initial = initial[1:]
 	}

@@ -1,14 +1,17 @@
 package moqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/transport"
 	common "github.com/moqrelay/moqrelay/relay/wire"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
@@ -25,7 +28,7 @@ func (s *Session) askAnnouncements() {
 	if _, err := stream.Write(ask.Append(wire.StreamAnnounce.Append(nil), s.version)); err != nil {
 		return
 	}
-	a := &announced{session: s, base: s.root.Join(s.Config.Interest), routes: make(map[moq.Path]*route)}
+	a := &announced{session: s, base: s.root.Join(s.Config.Interest), byID: make(map[uint64]moq.Path), routes: make(map[moq.Path]*route)}
 	defer a.withdrawAll()
 	err = a.read(base.NewReader(stream))
 	switch {
@@ -35,6 +38,9 @@ func (s *Session) askAnnouncements() {
 		s.Fail(&base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement: %v", err)}) // what is announced is known no longer
 	default:
 		s.Refuse(stream, moq.ErrCancelled)
+		if e, ok := errors.AsType[*transport.StreamError](err); !ok || !e.Remote || s.Conn.Kind() != transport.QUIC {
+			s.AwaitEnd() // that a stream breaks is the first sign of it
+		}
 	}
 }
 
@@ -43,13 +49,15 @@ type announced struct {
 	session *Session
 	base    moq.Path   // what suffixes are below
 	hop     origin.Hop // the peer's, as it says in ANNOUNCE_OK
-	byID    []moq.Path // of every START of lite-06
+	starts  uint64     // of lite-06, which count as their ids
+	byID    map[uint64]moq.Path
 	routes  map[moq.Path]*route
 }
 
 // route is a path that the peer announces now. It may not be in the table: what
 // we do not want is announced all the same.
 type route struct {
+	path         moq.Path // as the table has it
 	registration *origin.Registration
 	publisher    origin.Hop
 }
@@ -103,7 +111,7 @@ func (a *announced) take(m wire.Announce) error {
 		a.end(path)
 		return nil
 	}
-	return a.start(path, a.announcement(path, m))
+	return a.start(path, a.announcement(path, m), m.Kind == wire.AnnounceUpdate)
 }
 
 // resolve returns the path of a message of lite-06, in which an announcement has
@@ -113,32 +121,19 @@ func (a *announced) resolve(m wire.Announce, path moq.Path) (moq.Path, error) {
 		if _, ok := a.routes[path]; ok {
 			return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("%q is announced twice", path)}
 		}
-		if len(a.byID) >= maxStarts {
-			return path, base.Excess("too many announcements on one stream")
-		}
-		a.byID = append(a.byID, path)
+		a.byID[a.starts] = path
+		a.starts++
 		return path, nil
 	}
-	if m.ID >= uint64(len(a.byID)) {
-		return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement %d was never made", m.ID)}
-	}
-	path = a.byID[m.ID]
-	if _, ok := a.routes[path]; !ok || path == retired {
-		return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement %d has ended", m.ID)}
+	path, ok := a.byID[m.ID]
+	if !ok {
+		return path, &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("announcement %d was never made or has ended", m.ID)}
 	}
 	if m.Kind == wire.AnnounceEnd {
-		a.byID[m.ID] = retired
+		delete(a.byID, m.ID)
 	}
 	return path, nil
 }
-
-// maxStarts bounds what one stream of lite-06 may announce in its life, as each
-// takes a number that is remembered.
-const maxStarts = 1 << 20
-
-// retired stands for the path of an announcement that has ended. No path from
-// the wire has so many parts.
-var retired = moq.NewPath(make([]string, common.MaxPathParts+2)...)
 
 // announcement is what the table is told of a message.
 func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announcement {
@@ -174,35 +169,64 @@ func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announce
 
 // start registers a path, or another way to it. What came through us before is
 // left out, and so is what the peer may not announce.
-func (a *announced) start(path moq.Path, n origin.Announcement) error {
+//
+// An update says nothing of the content. A second announcement of the same path,
+// which lite-05 has in its place, is of other content unless the publisher is
+// known to be the same; older versions have none, and it is taken as in lite-05.
+func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) error {
 	s := a.session
 	before := a.routes[path]
 	if before == nil && len(a.routes) >= s.Config.Limits.Paths {
 		return base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
 	}
-	if before != nil && (before.publisher != n.Publisher() || before.publisher == 0) {
+	if before != nil && !isUpdate && (before.publisher != n.Publisher() || before.publisher == 0) {
 		a.end(path) // it is something else now
 		before = nil
 	}
-	now := &route{publisher: n.Publisher()}
-	err := s.Config.Accept(n.Path)
-	if err == nil && n.Kind == origin.Broadcast && !hasBroadcastForm(path) {
-		err = moq.ErrMalformed
-	}
-	if err == nil {
-		now.registration, err = s.Config.In.Announce(n)
-	}
+	registration, err := a.register(before, n)
 	if err != nil {
 		s.Log.Debug("announcement refused", "broadcast", path, "error", err)
 	}
-	a.routes[path] = now
-	if before != nil { // only now, so that the path is there all the time
-		before.withdraw()
-		return nil
+	a.routes[path] = &route{n.Path, registration, n.Publisher()}
+	s.publishes(n.Path, n.Publisher())
+	if before == nil {
+		s.Published.Add(1)
+		s.Config.Metrics.Announced(metrics.Announced)
 	}
-	s.Published.Add(1)
-	s.Config.Metrics.Announced(metrics.Announced)
 	return nil
+}
+
+// publishes notes who publishes what the peer announces, 0 if nobody knows.
+func (s *Session) publishes(path moq.Path, publisher origin.Hop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if publisher == 0 {
+		delete(s.publishers, path)
+	} else {
+		s.publishers[path] = publisher
+	}
+}
+
+// register puts an announcement into the table, in the place of the one before it
+// if there is one.
+func (a *announced) register(before *route, n origin.Announcement) (*origin.Registration, error) {
+	s := a.session
+	err := s.Config.Accept(n.Path)
+	if err == nil && n.Kind == origin.Broadcast && !hasBroadcastForm(n.Path) {
+		err = moq.ErrMalformed
+	}
+	var now *origin.Registration
+	switch {
+	case err != nil:
+	case before != nil && before.registration != nil:
+		now, err = s.Config.In.Replace(before.registration, n)
+	default:
+		now, err = s.Config.In.Announce(n)
+	}
+	if err != nil && before != nil {
+		before.withdraw()
+	}
+	return now, err
 }
 
 func (r *route) withdraw() {
@@ -213,29 +237,68 @@ func (r *route) withdraw() {
 
 // end withdraws a path that the peer has said to be over.
 func (a *announced) end(path moq.Path) {
-	if _, ok := a.routes[path]; !ok {
+	r, ok := a.routes[path]
+	if !ok {
 		return
 	}
 	a.withdraw(path)
-	a.session.unannounced(path)
+	a.session.unannounced(r.path, a.isLonger(r.path))
+}
+
+// isLonger tells of a track whether it belongs to a path that is announced still
+// and longer than the one that is not.
+func (a *announced) isLonger(path moq.Path) func(moq.Path) bool {
+	return func(track moq.Path) bool {
+		for prefix := range track.Parent().Prefixes() {
+			if _, ok := a.routes[prefix]; ok && prefix.Len() > path.Len() {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 func (a *announced) withdraw(path moq.Path) {
 	a.routes[path].withdraw()
+	a.forget(path)
+}
+
+// hold withdraws a path after a while, in which its publisher may come back.
+func (a *announced) hold(path moq.Path) {
+	time.AfterFunc(a.session.Config.Hold, a.routes[path].withdraw)
+	a.forget(path)
+}
+
+func (a *announced) forget(path moq.Path) {
+	a.session.publishes(a.routes[path].path, 0)
 	delete(a.routes, path)
 	a.session.Published.Add(-1)
 	a.session.Config.Metrics.Announced(metrics.Unannounced)
+}
+
+// wasLost tells whether the connection has ended, and not because the peer was
+// done or we were.
+func (s *Session) wasLost() bool {
+	if s.Conn.Context().Err() == nil {
+		return false
+	}
+	e, ok := errors.AsType[*transport.CloseError](context.Cause(s.Conn.Context()))
+	return ok && (e.Err != nil || e.Remote && !s.Codes.SessionEnd(e.Code))
 }
 
 // withdrawAll withdraws what was announced on a stream that has ended. Of a peer
 // that goes away what is subscribed already goes on for as long as the peer
 // serves it, so that subscribers can find another way before.
 func (a *announced) withdrawAll() {
-	ending := a.session.IsEnding()
-	for path := range a.routes {
-		if ending {
+	s := a.session
+	ending, lost := s.IsEnding(), s.Config.Hold > 0 && s.wasLost()
+	for path, r := range a.routes {
+		switch {
+		case lost && r.publisher != 0:
+			a.hold(path)
+		case ending:
 			a.withdraw(path)
-		} else {
+		default:
 			a.end(path)
 		}
 	}

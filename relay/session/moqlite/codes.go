@@ -21,10 +21,21 @@ func (c codes) Stream(err error) uint32 {
 	if e, ok := errors.AsType[*moq.EndError](err); ok && e.App > 0 {
 		return uint32(wire.AppCode(e.App - 1))
 	}
-	if c.s.version.HasCosts() {
-		return uint32(resetOf(err))
+	isNew := c.s.version.HasCosts()
+	var code wire.Code
+	switch {
+	case errors.Is(err, errUnknownStream) && isNew:
+		code = wire.ResetCancelled // there is none for that
+	case errors.Is(err, errUnknownStream):
+		code = wire.CodeUnexpectedStream
+	case errors.Is(err, base.ErrDraining) && isNew:
+		code = wire.ResetGoaway
+	case isNew:
+		code = resetOf(err)
+	default:
+		code = codeOf(err) // ErrDraining as well: the source is gone
 	}
-	return uint32(codeOf(err))
+	return uint32(code)
 }
 
 // oldReasons and newReasons are how the ends of things are said up to lite-05
@@ -44,6 +55,7 @@ var (
 		moq.Malformed:    wire.CodeDecode,
 		moq.Truncated:    wire.CodeDropped,
 		moq.TooOld:       wire.CodeTooOld,
+		moq.TooLarge:     wire.CodeFrameTooLarge,
 	}
 	newReasons = map[moq.EndReason]wire.Code{
 		moq.Ended:        wire.ResetCancelled,
@@ -59,6 +71,7 @@ var (
 		moq.Malformed:    wire.ResetCancelled,
 		moq.Truncated:    wire.ResetSessionClosed,
 		moq.TooOld:       wire.ResetOld,
+		moq.TooLarge:     wire.ResetFrameTooLarge,
 	}
 	oldDrops = map[moq.DropReason]wire.Code{
 		moq.SlowSubscriber: wire.CodeLagged,
@@ -116,6 +129,10 @@ func (c codes) Session(err error) uint32 {
 	switch {
 	case err == nil:
 		code = wire.CodeCancel
+	case errors.Is(err, base.ErrHandshakeTimeout) && isNew:
+		code = wire.CloseTimeout
+	case errors.Is(err, base.ErrHandshakeTimeout):
+		code = wire.CodeTimeout
 	case fault == base.Version && isNew:
 		code = wire.CloseVersion
 	case fault == base.Version:
@@ -156,10 +173,8 @@ func (c codes) Reason(code uint32) *moq.EndError {
 		reason = moq.Cancelled
 	case named == wire.CodeNotFound, named == wire.CodeUnroutable, named == wire.ResetNotFound, named == wire.ResetUnroutable:
 		reason = moq.NotFound
-	case named == wire.CodeDropped, named == wire.ResetSessionClosed, named == wire.ResetGoaway:
-		reason = moq.GoingAway
-	case named == wire.ResetNoCapacity:
-		reason = moq.Overloaded
+	case named == wire.CodeDropped, named == wire.ResetSessionClosed, named == wire.ResetGoaway, named == wire.ResetNoCapacity:
+		reason = moq.GoingAway // to try again elsewhere, which no subscriber is told to more than once
 	}
 	return &moq.EndError{Reason: reason, Detail: detail}
 }

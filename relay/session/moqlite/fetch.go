@@ -16,39 +16,53 @@ import (
 )
 
 // serveFetch sends the frames of one group, from the cache or, through it, from
-// the publisher.
+// the publisher. The asker may finish its side of the stream right behind the
+// question; a reset of it, and a stop of ours, give the group up.
 func (s *Session) serveFetch(stream transport.Stream, r *base.Reader) {
 	ask, ok := request(s, stream, r, s.version.ConsumeFetch)
 	if !ok || !s.admitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()
-	group, err := s.group(s.pathOf(ask.Path, ask.Track), ask.Group)
+	ctx, cancel := context.WithCancelCause(s.Conn.Context())
+	defer cancel(nil)
+	stop := func(error) { cancel(moq.ErrCancelled) }
+	if !s.onStop(ctx, stream, stop) || !s.Spawn(func() { s.awaitReset(r, stop) }) {
+		return
+	}
+	group, err := s.group(ctx, ask)
 	if err != nil {
 		s.Refuse(stream, err)
 		return
 	}
 	defer group.Close()
-	stopped := make(chan struct{})
-	defer func() { <-stopped }()
 	defer stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
-	if !s.Spawn(func() { defer close(stopped); s.awaitStop(stream, r, group) }) {
-		close(stopped)
-		return
-	}
-	if err := s.sendFrames(stream, group, ask); err != nil {
+	if err := s.sendFrames(ctx, stream, group, ask); err != nil {
 		stream.CancelWrite(s.Codes.Stream(err))
 		return
 	}
 	_ = stream.Close() // whoever has stopped reading does not mind
 }
 
+// awaitReset calls stop when the asker resets its side of the stream.
+func (s *Session) awaitReset(r *base.Reader, stop func(error)) {
+	if err := s.AwaitLeave(r); !errors.Is(err, io.EOF) {
+		stop(err) // or serveFetch is done, which then does not matter
+	}
+}
+
 // group returns a reader of a group, from the cache if it is there.
-func (s *Session) group(path moq.Path, sequence uint64) (*moq.GroupReader, error) {
-	if s.Config.Out == nil {
+func (s *Session) group(ctx context.Context, ask wire.Fetch) (*moq.GroupReader, error) {
+	path, err := s.pathOf(ask.Path, ask.Track)
+	switch {
+	case err != nil:
+		return nil, err
+	case ask.FrameEnd != nil && *ask.FrameEnd < ask.FrameStart:
+		return nil, errInverted
+	case s.Config.Out == nil:
 		return nil, moq.ErrNotFound
 	}
-	return s.Config.Out.Group(s.Conn.Context(), path, sequence, s.mayServe, func(cached bool) {
+	return s.Config.Out.Group(ctx, path, ask.Group, moq.Priority(ask.Priority), s.mayServe(path), func(cached bool) {
 		result := metrics.CacheMiss
 		if cached {
 			result = metrics.CacheHit
@@ -57,56 +71,44 @@ func (s *Session) group(path moq.Path, sequence uint64) (*moq.GroupReader, error
 	})
 }
 
-// awaitStop gives up the group when the asker ends its side of the stream.
-func (s *Session) awaitStop(stream transport.Stream, r *base.Reader, group *moq.GroupReader) {
-	err := s.AwaitLeave(r)
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && !e.Remote {
-		return // serveFetch is done
-	}
-	if !errors.Is(err, io.EOF) {
-		stream.CancelWrite(s.Codes.Stream(moq.ErrCancelled))
-		group.Close()
+// sendFrames sends the frames that are asked for. The timestamp of the first one
+// stands whole, that of each further one as its distance to the one before.
+func (s *Session) sendFrames(ctx context.Context, stream transport.Stream, group *moq.GroupReader, ask wire.Fetch) error {
+	var index uint64 // of the frame that comes, or is coming
+	for {
+		chunk, err := group.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF) && ask.FrameStart > 0 && index <= ask.FrameStart:
+			return moq.ErrTooOld // nothing in the answer could say that it starts elsewhere
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if index >= ask.FrameStart {
+			b := s.fetched(chunk, index == ask.FrameStart)
+			if _, err := stream.Write(b); err != nil {
+				return err
+			}
+			s.Traffic.EgressBytes.Add(float64(len(b)))
+		}
+		if !chunk.End() {
+			continue
+		}
+		if ask.FrameEnd != nil && index >= *ask.FrameEnd {
+			return nil
+		}
+		index++
 	}
 }
 
-// sendFrames sends the frames that are asked for. The timestamp of the first one
-// stands whole, that of each further one as its distance to the one before.
-func (s *Session) sendFrames(stream transport.Stream, group *moq.GroupReader, ask wire.Fetch) error {
-	if ask.FrameEnd != nil && *ask.FrameEnd < ask.FrameStart {
-		return moq.ErrMalformed
+// fetched are the bytes of a chunk in the answer.
+func (s *Session) fetched(chunk moq.Chunk, isFirstFrame bool) []byte {
+	if !chunk.Start() || !isFirstFrame {
+		return chunk.Stamped()
 	}
-	index := -1
-	for {
-		chunk, err := group.Next(s.Conn.Context())
-		if errors.Is(err, io.EOF) && index >= 0 && uint64(index) < ask.FrameStart || errors.Is(err, io.EOF) && index < 0 && ask.FrameStart > 0 {
-			return moq.ErrTooOld // nothing in the answer could say that it starts elsewhere
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if chunk.Start() {
-			index++
-		}
-		at := uint64(max(index, 0))
-		if at < ask.FrameStart {
-			continue
-		}
-		if ask.FrameEnd != nil && at > *ask.FrameEnd {
-			return nil
-		}
-		b := chunk.Stamped()
-		if chunk.Start() && at == ask.FrameStart {
-			b = wire.FrameHeader{Delta: int64(chunk.Timestamp()), Size: chunk.Size()}.Append(nil, s.version)
-			b = append(b, chunk.Payload()...)
-		}
-		if _, err := stream.Write(b); err != nil {
-			return err
-		}
-		s.Traffic.EgressBytes.Add(float64(len(b)))
-	}
+	header := wire.FrameHeader{Delta: int64(chunk.Timestamp()), Size: chunk.Size()}
+	return append(header.Append(nil, s.version), chunk.Payload()...)
 }
 
 // fetchKey names a group of a track.
@@ -123,13 +125,13 @@ type fetch struct {
 
 // Fetch asks the peer for a group by itself. It returns at once, with a track
 // that has this group alone, and is the same for all who ask.
-func (s *Session) Fetch(path moq.Path, sequence uint64) (*moq.Track, error) {
+func (s *Session) Fetch(path moq.Path, sequence uint64, p moq.Priority) (*moq.Track, error) {
 	broadcast, name, ok := s.nameOf(path)
 	switch {
-	case !ok:
+	case !ok || !s.mayPublish(path):
 		return nil, base.NoPath(path, "moq-lite")
 	case !s.IsReady() || !s.version.HasFetch():
-		return nil, fmt.Errorf("fetch %q: %w", path, moq.ErrNotSupported)
+		return nil, fmt.Errorf("fetch %q: %w", path, moq.ErrNotFound)
 	}
 	key := fetchKey{path, sequence}
 	s.mu.Lock()
@@ -144,23 +146,25 @@ func (s *Session) Fetch(path moq.Path, sequence uint64) (*moq.Track, error) {
 	f := &fetch{track: moq.NewTrack(moq.TrackConfig{Path: path, Budget: s.Config.Budget, Limits: s.Config.TrackLimits, Retention: s.Config.Retention})}
 	s.fetches[key] = f
 	s.mu.Unlock()
-	ask := wire.Fetch{Path: broadcast, Track: name, Priority: uint8(moq.DefaultPriority), Group: sequence}
+	ask := wire.Fetch{Path: broadcast, Track: name, Priority: uint8(p), Group: sequence}
 	if !s.Spawn(func() { s.runFetch(key, f, ask) }) {
-		s.forget(key)
+		s.forget(key, f)
 		return nil, moq.ErrGoingAway
 	}
 	return f.track, nil
 }
 
-func (s *Session) forget(key fetchKey) {
+func (s *Session) forget(key fetchKey, f *fetch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.fetches, key)
+	if s.fetches[key] == f { // it may have been forgotten already
+		delete(s.fetches, key)
+	}
 }
 
 // runFetch fetches the group, and keeps it for a while for others who want it.
 func (s *Session) runFetch(key fetchKey, f *fetch, ask wire.Fetch) {
-	defer s.forget(key)
+	defer s.forget(key, f)
 	err := s.receiveFetch(f.track, ask)
 	f.track.End(err)
 	if err != nil {

@@ -38,7 +38,7 @@ func (s *Session) receiveUni(stream transport.ReceiveStream) {
 	case typ == wire.StreamGroup:
 		s.receiveGroup(stream, r)
 	case typ == wire.StreamSetup && s.version.HasSetup():
-		s.takeSetup(r)
+		s.takeSetup(stream, r)
 	case s.AdmitControl():
 		stream.CancelRead(s.Codes.Stream(errUnknownStream))
 	}
@@ -61,6 +61,7 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream, r *base.Reader) {
 		return
 	}
 	defer u.Done(stream)
+	defer u.Look() // it may have been the last one
 	u.came(header.Sequence)
 	if header.FrameStart > 0 { // never asked for
 		stream.CancelRead(s.Codes.Stream(moq.ErrNotSupported))

@@ -8,12 +8,14 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
+	common "github.com/moqrelay/moqrelay/relay/wire"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
@@ -52,18 +54,32 @@ func (s *Session) setRoot(path string) error {
 	if s.IsClient || path == "" {
 		return nil
 	}
-	u, err := url.ParseRequestURI(path)
-	if err != nil {
+	root, ok := parseRoot(path)
+	if !ok {
 		return &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("path %q of the request is none", path)}
-	}
-	root := moq.ParsePath(u.Path)
-	for part := range root.All() {
-		if !isPlain(part) {
-			return &base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("path %q of the request holds %q", path, part)}
-		}
 	}
 	s.root = root
 	return nil
+}
+
+// parseRoot reads the path of a request. Its parts stay escaped, as others have
+// them: decoded, "a%2Fb" would be two parts. What a browser would have resolved
+// before it asked is no path.
+func parseRoot(path string) (moq.Path, bool) {
+	if strings.HasPrefix(path, "?") {
+		path = "/" + path // of a URL that has a query and no path
+	}
+	u, err := url.ParseRequestURI(path)
+	if err != nil || path[0] != '/' {
+		return moq.Path{}, false
+	}
+	root := moq.ParsePath(u.EscapedPath())
+	for part := range root.All() {
+		if !isPlain(strings.ReplaceAll(strings.ToLower(part), "%2e", ".")) {
+			return moq.Path{}, false
+		}
+	}
+	return root, true
 }
 
 // handshakeToken goes on in the version of the token. A server needs what the
@@ -77,7 +93,7 @@ func (s *Session) handshakeToken(ctx context.Context) error {
 	if err := s.sendSetup(ctx); err != nil {
 		return err
 	}
-	if s.IsClient && s.Config.Class != origin.Peer {
+	if s.IsClient && s.Config.Class != origin.Peer && !s.Config.KnowPeer {
 		return nil
 	}
 	select {
@@ -96,6 +112,9 @@ func (s *Session) sendSetup(ctx context.Context) error {
 	}
 	stream.SetPriority(base.ControlUrgency, false)
 	setup := wire.Setup{Probe: wire.ProbeReport, Hop: uint64(s.Config.Hop), Node: s.Config.Node}
+	if s.IsClient && s.Conn.Kind() == transport.QUIC && s.Config.RequestPath != "" {
+		setup.Path, setup.HasPath = s.Config.RequestPath, true // elsewhere the request has told it
+	}
 	if _, err := stream.Write(setup.Append(wire.StreamSetup.Append(nil))); err != nil {
 		return err
 	}
@@ -120,14 +139,15 @@ func (s *Session) openUni(ctx context.Context) (transport.SendStream, error) {
 }
 
 // takeSetup learns what the peer says of itself. Violations end the session.
-func (s *Session) takeSetup(r *base.Reader) {
+func (s *Session) takeSetup(stream transport.ReceiveStream, r *base.Reader) {
+	if !s.hasSetup.CompareAndSwap(false, true) {
+		s.Fail(&base.Violation{Fault: base.Protocol, Text: "a second SETUP"})
+		return
+	}
 	setup, err := base.Next(r, wire.ConsumeSetup)
 	switch {
 	case err != nil:
 		s.Fail(&base.Violation{Fault: base.Protocol, Text: fmt.Sprintf("SETUP: %v", err)})
-		return
-	case s.setup.Load() != nil:
-		s.Fail(&base.Violation{Fault: base.Protocol, Text: "a second SETUP"})
 		return
 	case s.IsClient && (setup.HasPath || setup.HasRole):
 		s.Fail(&base.Violation{Fault: base.Protocol, Text: "SETUP of a server with a path or a role"})
@@ -142,6 +162,8 @@ func (s *Session) takeSetup(r *base.Reader) {
 	}
 	s.setup.Store(&setup)
 	close(s.told)
+	_ = s.AwaitLeave(r) // the FIN, which gives the credit for the stream back
+	stream.CancelRead(s.Codes.Stream(moq.ErrCancelled))
 }
 
 // handshakeInBand settles on lite-02 or lite-01 by the first stream of the
@@ -230,13 +252,18 @@ func (s *Session) offerInBand(ctx context.Context, deadline time.Time) (transpor
 func (s *Session) watchSessionStream() {
 	for {
 		_, err := base.Next(s.control, wire.ConsumeSessionInfo)
-		if err != nil {
+		_, isReset := errors.AsType[*transport.StreamError](err)
+		switch {
+		case err == nil && s.AdmitControl():
+			continue
+		case errors.Is(err, common.ErrMalformed):
+			s.Fail(err)
+		case isReset, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			s.End(&transport.CloseError{Reason: "the Session stream ended", Remote: true}, s.Codes.Session(nil), "")
-			return
+		default:
+			s.AwaitEnd() // the connection knows why
 		}
-		if !s.AdmitControl() {
-			return
-		}
+		return
 	}
 }
 

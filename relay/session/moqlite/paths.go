@@ -103,13 +103,17 @@ func isHidden(path, prefix moq.Path) bool {
 }
 
 // pathOf returns the relay's path of a track that the peer names.
-func (s *Session) pathOf(broadcast []string, track string) moq.Path {
+func (s *Session) pathOf(broadcast []string, track string) (moq.Path, error) {
 	if s.isOurs() {
 		if p, ok := unescapePath(broadcast); ok {
-			return p.Append(track)
+			return p.Append(track), nil
 		}
 	}
-	return s.root.Append(broadcast...).Append(track)
+	path := moq.NewPath(broadcast...)
+	if !hasBroadcastForm(path) {
+		return path, moq.ErrNotFound // another protocol may well have it
+	}
+	return s.root.Join(path).Append(track), nil
 }
 
 // nameOf returns how a track is named to the peer, and whether it can be.
@@ -125,13 +129,24 @@ func (s *Session) nameOf(path moq.Path) (broadcast []string, track string, ok bo
 }
 
 // lookup returns the live track that the peer names.
-func (s *Session) lookup(path moq.Path) (*moq.Track, error) { return s.Lookup(path, s.mayServe) }
+func (s *Session) lookup(path moq.Path) (*moq.Track, error) { return s.Lookup(path, s.mayServe(path)) }
 
-// mayServe says which announcements the peer's requests are routed by: none that
-// leads through it. A client may have back what it publishes itself.
-func (s *Session) mayServe(a origin.Announcement) bool {
-	if s.IsNode() && a.Source == origin.Source(s) || a.Passed(s.peerHop()) {
-		return false
+// mayServe says by which announcements a request of the peer is routed: none that
+// leads through it, and none of what it may not see. A client may have back what
+// it publishes itself.
+func (s *Session) mayServe(path moq.Path) func(origin.Announcement) bool {
+	return func(a origin.Announcement) bool {
+		if s.IsNode() && a.Source == origin.Source(s) || a.Passed(s.peerHop()) || !s.Config.Visible(a) {
+			return false
+		}
+		if a.Kind == origin.Track {
+			return true
+		}
+		a.Path = path.Parent() // what is announced may be a part of the path
+		return s.Config.Visible(a)
 	}
-	return s.Config.Visible(a)
 }
+
+// mayPublish tells whether the peer may be asked for a track: it may have
+// announced only a part of its path.
+func (s *Session) mayPublish(path moq.Path) bool { return s.Config.Accept(path.Parent()) == nil }

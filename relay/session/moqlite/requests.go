@@ -1,9 +1,11 @@
 package moqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -29,7 +31,7 @@ func (s *Session) acceptRequests() {
 }
 
 // errUnknownStream is why a stream is refused whose type this version lacks.
-var errUnknownStream error = &moq.EndError{Reason: moq.NotSupported, Detail: "unknown stream type"}
+var errUnknownStream = errors.New("unknown type of stream")
 
 // serveRequest reads what a stream is for and serves it.
 func (s *Session) serveRequest(stream transport.Stream) {
@@ -85,8 +87,22 @@ func (s *Session) refuseRequest(stream transport.Stream, err error) {
 	s.Log.Debug("stream refused", "error", err)
 	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
 		err = moq.ErrCancelled
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = moq.ErrTimeout
 	}
 	s.Refuse(stream, err)
+}
+
+// onStop calls f when the peer does not read a stream any more, unless ctx ends
+// before, and reports whether it can.
+func (s *Session) onStop(ctx context.Context, stream transport.SendStream, f func(error)) bool {
+	return s.Spawn(func() {
+		select {
+		case <-stream.Stopped():
+			f(stream.StopCode())
+		case <-ctx.Done():
+		}
+	})
 }
 
 // admitRequest counts a subscription, a fetch or a request for info, and

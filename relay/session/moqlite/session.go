@@ -24,14 +24,20 @@ type Session struct {
 	root    moq.Path     // what the peer's paths are below
 	control *base.Reader // the Session stream of lite-01 and lite-02
 
-	setup atomic.Pointer[wire.Setup] // what the peer has said, nil before
-	told  chan struct{}              // closed when setup is there
+	hasSetup atomic.Bool                // SETUP has begun to come
+	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
+	told     chan struct{}              // closed when setup is there
 
-	mu        sync.Mutex
-	upstreams map[moq.Path]*upstream
-	receiving map[uint64]*upstream // by subscribe id
-	fetches   map[fetchKey]*fetch
-	nextID    uint64
+	// Written before requests are served, not later.
+	mailbox *moq.Mailbox // datagrams for the peer; nil: it takes none
+
+	mu         sync.Mutex
+	upstreams  map[moq.Path]*upstream
+	receiving  map[uint64]*upstream // by subscribe id
+	fetches    map[fetchKey]*fetch
+	infos      map[moq.Path]moq.Info   // what the peer has said of its tracks
+	publishers map[moq.Path]origin.Hop // of what the peer announces, where they are known
+	nextID     uint64
 }
 
 var _ session.Session = (*Session)(nil)
@@ -71,10 +77,12 @@ func Client(conn transport.Conn, c session.Config) session.Session { return newS
 
 func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
 	s := &Session{
-		told:      make(chan struct{}),
-		upstreams: make(map[moq.Path]*upstream),
-		receiving: make(map[uint64]*upstream),
-		fetches:   make(map[fetchKey]*fetch),
+		told:       make(chan struct{}),
+		upstreams:  make(map[moq.Path]*upstream),
+		receiving:  make(map[uint64]*upstream),
+		fetches:    make(map[fetchKey]*fetch),
+		infos:      make(map[moq.Path]moq.Info),
+		publishers: make(map[moq.Path]origin.Hop),
 	}
 	s.version, _ = wire.ParseToken(conn.Protocol()) // zero: to be settled in the handshake
 	s.Base = base.New(conn, c, isClient, codes{s})
@@ -102,6 +110,11 @@ func (s *Session) serve() {
 	}
 	if s.Config.In != nil {
 		s.Spawn(s.askAnnouncements)
+	}
+	if s.version.HasDatagrams() && s.Conn.TakesDatagrams() {
+		s.mailbox = moq.NewMailbox()
+		s.Spawn(s.receiveDatagrams)
+		s.Spawn(s.sendDatagrams)
 	}
 	defer s.OnLeave(s.sendGoaway)()
 	s.acceptRequests()

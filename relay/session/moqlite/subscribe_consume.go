@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
@@ -22,10 +23,11 @@ type upstream struct {
 	broadcast []string
 	name      string
 	id        uint64
+	publisher origin.Hop // 0 if it is unknown
+	resume    *uint64    // first group that another session has left
 
 	mu      sync.Mutex
-	groups  uint64 // that came or were dropped
-	first   uint64 // of them
+	first   uint64 // the group that comes first
 	started bool   // first is known
 	end     uint64 // no group from this one on will come
 	hasEnd  bool
@@ -34,7 +36,7 @@ type upstream struct {
 // Track subscribes at the peer, unless that is done already, and returns at once.
 func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	broadcast, name, ok := s.nameOf(path)
-	if !ok {
+	if !ok || !s.mayPublish(path) {
 		return nil, base.NoPath(path, "moq-lite")
 	}
 	s.mu.Lock()
@@ -47,11 +49,9 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 		session:   s,
 		broadcast: broadcast,
 		name:      name,
-		id:        s.nextID,
 	}
-	s.nextID++
-	s.upstreams[path] = u
-	s.receiving[u.id] = u // before the publisher learns of it: groups may come before its answer
+	u.Refusal = moq.ErrCancelled
+	s.enterLocked(u)
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
 		u.finish(moq.ErrGoingAway)
@@ -59,17 +59,77 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	return u.Track, nil
 }
 
+// Resume goes on with a track that another session has begun, after the newest
+// group that it has.
+func (s *Session) Resume(track *moq.Track) bool {
+	path := track.Path()
+	broadcast, name, ok := s.nameOf(path)
+	if !ok || s.IsBroken() {
+		return false
+	}
+	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
+	u.Refusal = moq.ErrCancelled
+	if newest, ok := track.Newest(); ok {
+		next := newest + 1
+		u.resume = &next
+	}
+	s.mu.Lock()
+	if _, ok := s.upstreams[path]; ok {
+		s.mu.Unlock()
+		return false
+	}
+	s.enterLocked(u)
+	s.mu.Unlock()
+	if !s.Spawn(u.run) {
+		s.leave(u)
+		return false
+	}
+	s.Log.Debug("subscription resumed", "track", path)
+	return true
+}
+
+// enterLocked makes u known, before the publisher learns of it: groups may come
+// before its answer.
+func (s *Session) enterLocked(u *upstream) {
+	u.id = s.nextID
+	s.nextID++
+	path := u.Track.Path()
+	for prefix := range path.Prefixes() {
+		if publisher, ok := s.publishers[prefix]; ok {
+			u.publisher = publisher
+		}
+	}
+	s.upstreams[path] = u
+	s.receiving[u.id] = u
+}
+
+// leave forgets u. Groups that come later are refused as unknown.
+func (s *Session) leave(u *upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upstreams[u.Track.Path()] == u {
+		delete(s.upstreams, u.Track.Path())
+	}
+	delete(s.receiving, u.id)
+}
+
+var _ origin.Resumer = (*Session)(nil)
+
 // unannounced notes that the peer has withdrawn a broadcast. Whoever asks for a
-// track of it from now on gets a new subscription.
-func (s *Session) unannounced(path moq.Path) {
+// track of it from now on gets a new subscription, and nothing that is remembered
+// of the old one. What belongs to a longer path, by stands, is left alone.
+func (s *Session) unannounced(path moq.Path, stands func(track moq.Path) bool) {
+	isOver := func(track moq.Path) bool { return track.HasPrefix(path) && !stands(track) }
 	var gone []*upstream
 	s.mu.Lock()
 	for track, u := range s.upstreams {
-		if track.HasPrefix(path) {
+		if isOver(track) {
 			gone = append(gone, u)
 			delete(s.upstreams, track)
 		}
 	}
+	maps.DeleteFunc(s.fetches, func(key fetchKey, _ *fetch) bool { return isOver(key.path) })
+	maps.DeleteFunc(s.infos, func(track moq.Path, _ moq.Info) bool { return isOver(track) })
 	s.mu.Unlock()
 	for _, u := range gone {
 		u.Withdrawn()
@@ -80,7 +140,8 @@ func (s *Session) unannounced(path moq.Path) {
 func (u *upstream) run() {
 	err := moq.ErrInternal // what a panic leaves behind
 	defer func() { u.finish(err) }()
-	if !u.session.Spawn(u.inform) {
+	u.Hold(true)
+	if !u.session.Spawn(func() { defer u.Hold(false); u.inform() }) {
 		err = moq.ErrGoingAway
 		return
 	}
@@ -91,21 +152,40 @@ func (u *upstream) run() {
 	}
 }
 
-// finish ends the track. Groups that come later are refused as unknown.
+// finish ends the track, or has it parked if its publisher may still be there.
 func (u *upstream) finish(err error) {
 	s := u.session
-	s.mu.Lock()
-	if s.upstreams[u.Track.Path()] == u {
-		delete(s.upstreams, u.Track.Path())
+	s.leave(u)
+	if errors.Is(err, moq.ErrEnded) {
+		u.settle()
 	}
-	delete(s.receiving, u.id)
-	s.mu.Unlock()
-	u.End(err)
+	demand, _ := u.Track.Demand()
+	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.IsBroken() || !errors.Is(err, moq.ErrGoingAway) {
+		u.End(err)
+		return
+	}
+	u.Release(err)
+	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
+	s.Config.Park(u.Track, u.publisher)
+}
+
+// settle notes how far the track went by what the publisher has said, and that
+// what has not come of it never will.
+func (u *upstream) settle() {
+	u.mu.Lock()
+	first, end, known := u.first, u.end, u.hasEnd && u.started
+	u.mu.Unlock()
+	if !known || end <= first {
+		return
+	}
+	u.Track.SetLargest(moq.Location{Group: end - 1})
+	u.Track.Drop(first, end-1, moq.UpstreamReset)
 }
 
 // inform asks the peer what does not change about the track, subscribed or not:
-// subscribers want to know that before they subscribe. If the peer does not know
-// the track, it ends. Older versions have nothing to ask.
+// subscribers want to know that before they subscribe. It is asked once for as
+// long as the broadcast is announced. If the peer does not know the track, it
+// ends. Older versions have nothing to ask.
 func (u *upstream) inform() {
 	s := u.session
 	select {
@@ -117,10 +197,21 @@ func (u *upstream) inform() {
 		u.Track.SetInfo(moq.Info{Priority: moq.DefaultPriority})
 		return
 	}
-	info, err := u.askInfo()
-	if err != nil {
-		u.Track.End(err)
-		return
+	path := u.Track.Path()
+	s.mu.Lock()
+	info, known := s.infos[path]
+	s.mu.Unlock()
+	if !known {
+		var err error
+		if info, err = u.askInfo(); err != nil {
+			u.Track.End(err)
+			return
+		}
+		s.mu.Lock()
+		if s.upstreams[path] == u && len(s.infos) < s.Config.Limits.Subscriptions {
+			s.infos[path] = info
+		}
+		s.mu.Unlock()
 	}
 	u.Track.SetInfo(info)
 }
@@ -163,22 +254,36 @@ func (s *Session) endOfAsking(err error) error {
 	return s.EndOfStream(err)
 }
 
-// request is the subscription as the peer is asked for it.
+// request is the subscription as the peer is asked for it, from a group on that
+// all subscribers have named. It is not asked for more than it has.
 //
 // From lite-06 on the age says where to start as well. To start at the latest
 // group it has to be 0 until that is known, whatever it is later.
-func (u *upstream) request(d moq.Demand) wire.SubscribeUpdate {
-	ask := wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(d.MaxAge)}
-	if u.session.version.HasCosts() && !d.Recent && !u.hasStarted() {
-		ask.MaxAge = 0
+func (u *upstream) request(d moq.Demand, start *uint64) wire.SubscribeUpdate {
+	age := shorter(d.MaxAge, u.Track.Info().MaxAge)
+	if u.session.version.HasCosts() && !d.Recent && start == nil && !u.hasStarted() {
+		age = noAge
 	}
-	return ask
+	return wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(age), Start: start}
 }
 
 func (u *upstream) hasStarted() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.started
+}
+
+// firstOf is the first group that the peer is to be asked for, nil for the
+// latest. A floor of lite-06 is no start in older versions: all would come from
+// there on.
+func (u *upstream) firstOf(d moq.Demand) *uint64 {
+	if u.resume != nil {
+		return u.resume
+	}
+	if d.Recent && !u.session.version.HasCosts() {
+		return nil
+	}
+	return u.First()
 }
 
 // subscribe opens the Subscribe stream and attends to it until the subscription
@@ -193,10 +298,10 @@ func (u *upstream) subscribe() error {
 	}
 	stream.SetPriority(base.ControlUrgency, false)
 	demand, _ := u.Track.Demand()
-	told := u.request(demand)
+	told := u.request(demand, u.firstOf(demand))
 	ask := wire.Subscribe{
 		ID: u.id, Path: u.broadcast, Track: u.name,
-		Priority: told.Priority, Ordered: told.Ordered, MaxAge: told.MaxAge, Start: u.First(),
+		Priority: told.Priority, Ordered: told.Ordered, MaxAge: told.MaxAge, Start: told.Start,
 	}
 	a := &attendance{upstream: u, stream: stream, asked: ask, told: told, sent: time.Now(), answered: make(chan struct{}), ended: make(chan error, 1)}
 	if _, err := stream.Write(ask.Append(wire.StreamSubscribe.Append(nil), s.version)); err != nil {
@@ -261,13 +366,11 @@ func (a *attendance) take(reply wire.SubscribeReply) {
 		a.mu.Lock()
 		a.end, a.hasEnd = reply.Group, true
 		a.mu.Unlock()
+		a.Look()
 	case wire.ReplyDrop:
 		if reply.First > reply.Last {
 			return
 		}
-		a.mu.Lock()
-		a.groups += min(reply.Last-reply.First, math.MaxUint64-1-a.groups) + 1
-		a.mu.Unlock()
 		a.Track.Drop(reply.First, reply.Last, moq.UpstreamReset)
 	}
 }
@@ -292,25 +395,24 @@ func (u *upstream) came(sequence uint64) {
 	if first {
 		u.first, u.started = sequence, true
 	}
-	u.groups++
 	u.mu.Unlock()
 	if first {
-		u.Look()
+		u.Look() // what is asked depends on whether it has started
 	}
 }
 
-// Complete tells whether the last group is known, and as many have come, or will
-// never, as there are up to it.
+// Complete tells whether the last group is known, and each up to it has come or
+// never will.
 func (u *upstream) Complete() bool {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.hasEnd && (u.end == 0 || u.started && u.groups >= u.end-min(u.first, u.end))
+	first, end, started, hasEnd := u.first, u.end, u.started, u.hasEnd
+	u.mu.Unlock()
+	return hasEnd && (end == 0 || started && (end <= first || u.Track.HasSettled(first, end-1)))
 }
 
 // Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
 func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
-	wanted := a.request(demand)
-	wanted.Start = a.told.Start
+	wanted := a.request(demand, a.told.Start)
 	if !a.session.version.HasUpdate() || wanted == a.told {
 		return time.Hour
 	}

@@ -3,11 +3,12 @@ package moqlite
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
+	common "github.com/moqrelay/moqrelay/relay/wire"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
@@ -64,36 +65,31 @@ func (s *Session) serveSubscribe(stream transport.Stream, r *base.Reader) {
 		return
 	}
 	defer s.DoneRequest()
-	if ask.Start != nil && ask.End != nil && *ask.End < *ask.Start {
-		s.Refuse(stream, moq.ErrMalformed)
-		return
-	}
-	path := s.pathOf(ask.Path, ask.Track)
 	d := s.NewDelivery(ask.ID, stream, subscriber{s.version, ask.ID})
-	wish := wire.SubscribeUpdate{
-		Priority: ask.Priority, Ordered: ask.Ordered, MaxAge: ask.MaxAge,
-		Start: ask.Start, End: ask.End, FrameStart: ask.FrameStart, FrameEnd: ask.FrameEnd,
+	path, err := s.subscribeTo(d, ask)
+	if err == nil && !s.Add(d) {
+		d.Close()
+		err = moq.ErrDuplicate
 	}
-	if err := d.Subscribe(func() (*moq.Track, error) { return s.lookup(path) }, s.options(wish)); err != nil {
+	if err != nil {
 		s.Failed(path, err)
 		s.Refuse(stream, err)
 		return
 	}
-	if !s.Add(d) {
-		d.Close()
-		s.Refuse(stream, moq.ErrDuplicate)
-		return
-	}
 	defer s.Remove(d)
+	if s.mailbox != nil {
+		d.TakeDatagrams(s.mailbox)
+	}
 
 	ctx, cancel := context.WithCancelCause(s.Conn.Context())
 	defer cancel(nil)
+	leave := func(err error) { cancel(&base.LeaveError{Err: err}) }
 	updated := make(chan struct{}, 1)
-	if !s.Spawn(func() { cancel(s.listen(d, r, updated)) }) {
+	if !s.Spawn(func() { cancel(s.listen(d, r, updated)) }) || !s.onStop(ctx, stream, leave) {
 		return
 	}
 	defer s.OnDrain(func() { cancel(base.ErrDraining) })()
-	err := s.accept(d, stream, ask)
+	err = s.accept(d, stream, ask)
 	if err != nil {
 		d.Leave(err)
 	} else {
@@ -103,6 +99,47 @@ func (s *Session) serveSubscribe(stream transport.Stream, r *base.Reader) {
 	if !s.IsOrdinary(err) {
 		s.Failed(path, err)
 	}
+}
+
+// subscribeTo has d take hold of the track that is asked for, and returns its
+// path.
+func (s *Session) subscribeTo(d *base.Delivery, ask wire.Subscribe) (moq.Path, error) {
+	path, err := s.pathOf(ask.Path, ask.Track)
+	if err != nil {
+		return path, err
+	}
+	wish := wire.SubscribeUpdate{
+		Priority: ask.Priority, Ordered: ask.Ordered, MaxAge: ask.MaxAge,
+		Start: ask.Start, End: ask.End, FrameStart: ask.FrameStart, FrameEnd: ask.FrameEnd,
+	}
+	if isInverted(wish) {
+		return path, errInverted
+	}
+	d.Cut(lastFrame(wish))
+	return path, d.Subscribe(func() (*moq.Track, error) { return s.lookup(path) }, s.options(wish))
+}
+
+// errInverted is why a subscription is refused that ends before it begins.
+var errInverted error = &moq.EndError{Reason: moq.Malformed, Detail: "a range that ends before it begins"}
+
+func isInverted(m wire.SubscribeUpdate) bool {
+	var start uint64
+	if m.Start != nil {
+		start = *m.Start
+	}
+	if m.End == nil || *m.End > start {
+		return false
+	}
+	return *m.End < start || m.FrameEnd != nil && *m.FrameEnd < m.FrameStart
+}
+
+// lastFrame is the last frame that is wanted of the last group, nil for all of
+// it.
+func lastFrame(m wire.SubscribeUpdate) *moq.Location {
+	if m.End == nil || m.FrameEnd == nil {
+		return nil
+	}
+	return &moq.Location{Group: *m.End, Frame: *m.FrameEnd}
 }
 
 // accept writes SUBSCRIBE_OK up to lite-04, where it goes before all else and
@@ -150,6 +187,9 @@ func (s *Session) listen(d *base.Delivery, r *base.Reader, updated chan<- struct
 		} else {
 			err = s.AwaitLeave(r)
 		}
+		if err == nil && isInverted(update) {
+			err = fmt.Errorf("%w: %w", common.ErrMalformed, errInverted)
+		}
 		if err != nil {
 			d.StopSenders()
 			return &base.LeaveError{Err: err}
@@ -157,6 +197,7 @@ func (s *Session) listen(d *base.Delivery, r *base.Reader, updated chan<- struct
 		if !s.AdmitControl() {
 			return base.ErrClosed
 		}
+		d.Cut(lastFrame(update))
 		d.Update(s.options(update))
 		select {
 		case updated <- struct{}{}:
@@ -171,7 +212,10 @@ func (s *Session) listen(d *base.Delivery, r *base.Reader, updated chan<- struct
 // about that would cut every group as soon as the next one starts. From lite-06
 // on it is meant, and the age decides where to start as well.
 func (s *Session) options(m wire.SubscribeUpdate) moq.SubscribeOptions {
-	o := moq.SubscribeOptions{Priority: moq.Priority(m.Priority), MaxAge: toAge(m.MaxAge), Start: m.Start, End: m.End}
+	o := moq.SubscribeOptions{Priority: moq.Priority(m.Priority), Start: m.Start, End: m.End}
+	if m.MaxAge > 0 || s.version.HasCosts() {
+		o.MaxAge = toAge(m.MaxAge)
+	}
 	if m.Ordered {
 		o.Order = moq.Ascending
 	}
@@ -179,13 +223,14 @@ func (s *Session) options(m wire.SubscribeUpdate) moq.SubscribeOptions {
 		return o
 	}
 	o.Recent = true
-	if m.MaxAge == 0 {
-		o.MaxAge = time.Nanosecond
-	}
-	if m.FrameStart > 0 && m.Start != nil {
-		// Groups go out whole or not at all, so what is wanted begins with the next.
-		start := *m.Start + 1
-		o.Start = &start
+	if m.FrameStart > 0 {
+		// A group whose first frames are not wanted is left out, so that what is
+		// wanted begins with the next.
+		var next uint64 = 1
+		if m.Start != nil {
+			next = *m.Start + 1
+		}
+		o.Start = &next
 	}
 	return o
 }

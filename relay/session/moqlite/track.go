@@ -21,7 +21,7 @@ func (s *Session) serveTrack(stream transport.Stream, r *base.Reader) {
 		return
 	}
 	defer s.DoneRequest()
-	info, err := s.info(s.pathOf(ask.Path, ask.Track))
+	info, err := s.info(ask)
 	if err != nil {
 		s.Refuse(stream, err)
 		return
@@ -35,7 +35,11 @@ func (s *Session) serveTrack(stream transport.Stream, r *base.Reader) {
 }
 
 // info waits for what the publisher says of a track.
-func (s *Session) info(path moq.Path) (wire.TrackInfo, error) {
+func (s *Session) info(ask wire.Track) (wire.TrackInfo, error) {
+	path, err := s.pathOf(ask.Path, ask.Track)
+	if err != nil {
+		return wire.TrackInfo{}, err
+	}
 	track, err := s.lookup(path)
 	if err != nil {
 		return wire.TrackInfo{}, err
@@ -53,7 +57,10 @@ func (s *Session) info(path moq.Path) (wire.TrackInfo, error) {
 		return wire.TrackInfo{}, err
 	}
 	said := track.Info()
-	info := wire.TrackInfo{Priority: uint8(said.Priority), Timescale: said.Timescale, MaxAge: defaultMaxAge}
+	info := wire.TrackInfo{
+		Priority: uint8(said.Priority), Ordered: said.Order == moq.Ascending,
+		Timescale: said.Timescale, MaxAge: defaultMaxAge,
+	}
 	if said.MaxAge > 0 {
 		info.MaxAge = fromAge(said.MaxAge)
 	}
@@ -68,19 +75,41 @@ func (s *Session) info(path moq.Path) (wire.TrackInfo, error) {
 const defaultMaxAge = 5000
 
 // Ages are milliseconds on the wire, where numbers from NoMaxAge on are no limit.
-// In the relay that is zero.
+// In the relay that is zero, and no age at all is noAge.
+
+// noAge stands for an age of 0: only the latest group is wanted.
+const noAge = time.Nanosecond
 
 func toAge(millis uint64) time.Duration {
 	const most = uint64(math.MaxInt64 / time.Millisecond)
-	if millis >= wire.NoMaxAge {
+	switch {
+	case millis >= wire.NoMaxAge:
 		return 0
+	case millis == 0:
+		return noAge
+	default:
+		return time.Duration(min(millis, most)) * time.Millisecond
 	}
-	return time.Duration(min(millis, most)) * time.Millisecond
 }
 
 func fromAge(d time.Duration) uint64 {
-	if d == 0 {
+	switch d {
+	case 0:
 		return wire.NoMaxAge
+	case noAge:
+		return 0
+	default:
+		return uint64((d + time.Millisecond - 1) / time.Millisecond)
 	}
-	return uint64((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// shorter returns the shorter of two ages.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	if b == 0 {
+		return a
+	}
+	return min(a, b)
 }

@@ -98,7 +98,7 @@ func (a *announced) announce(path moq.Path) error {
 		s.Log.Debug("announcement refused", "track", path, "error", err)
 		return nil
 	}
-	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.Config.Class, Source: s}
+	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.Config.Class, Source: s, Cold: origin.MaxCost}
 	if s.Config.Class == origin.Peer {
 		announcement.Node = s.mark
 	}

@@ -3,37 +3,17 @@ package transfork
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
-
-// announced returns the paths in the relay's table.
-func (w *world) announced() []string {
-	var paths []string
-	for _, a := range w.table.Snapshot() {
-		paths = append(paths, a.Path.String())
-	}
-	slices.Sort(paths)
-	return paths
-}
-
-func (w *world) wantAnnounced(want ...string) {
-	w.Helper()
-	settle()
-	if got := w.announced(); !cmp.Equal(got, want) {
-		w.Errorf("announced are %q, want %q", got, want)
-	}
-}
 
 // TestAnnouncePrefix: what is told, by the parts of the prefix.
 func TestAnnouncePrefix(t *testing.T) {
@@ -46,11 +26,11 @@ func TestAnnouncePrefix(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				w.publish("demo", "video")
-				w.publish("demonstration")
-				s := w.client().openStream(tt.interest)
-				s.want(tt.want)
-				s.wantSilence(time.Second)
+				w.Publish("demo", "video")
+				w.Publish("demonstration")
+				s := w.client().OpenStream(tt.interest)
+				s.Want(tt.want)
+				s.WantSilence(time.Second)
 			})
 		})
 	}
@@ -58,34 +38,34 @@ func TestAnnouncePrefix(t *testing.T) {
 
 func TestAnnounceChanges(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		watch := w.client().openStream(interestHex)
+		watch := w.client().OpenStream(interestHex)
 		publisher := w.connect()
 		publisher.shake()
-		announcements := publisher.accept(interestHex)
+		announcements := publisher.Accept(interestHex)
 		for range 3 { // A4, A5
-			announcements.write(activeClockHex)
-			watch.want(activeClockHex)
-			announcements.write("00 01 05 636c6f636b")
-			watch.want("00 01 05 636c6f636b")
+			announcements.Send(activeClockHex)
+			watch.Want(activeClockHex)
+			announcements.Send("00 01 05 636c6f636b")
+			watch.Want("00 01 05 636c6f636b")
 		}
-		watch.wantSilence(time.Second)
+		watch.WantSilence(time.Second)
 	})
 }
 
 // TestB16Burst: many announcements in one write reach another session once each.
 func TestB16Burst(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		watch := w.client().openStream(interestHex)
+		watch := w.client().OpenStream(interestHex)
 		publisher := w.connect()
 		publisher.shake()
-		announcements := publisher.accept(interestHex)
+		announcements := publisher.Accept(interestHex)
 		var burst []byte
 		for i := range 200 {
 			burst = wire.Announce{Status: wire.Active, Suffix: []string{fmt.Sprint(i)}}.Append(burst)
 		}
-		announcements.writeBytes(burst)
+		announcements.SendBytes(burst)
 		seen := make(map[string]bool)
-		watch.deadline(time.Minute)
+		watch.Deadline(time.Minute)
 		r := base.NewReader(watch)
 		for range 200 {
 			m, err := base.Next(r, wire.ConsumeAnnounce)
@@ -94,7 +74,7 @@ func TestB16Burst(t *testing.T) {
 			}
 			seen[m.Suffix[0]] = true
 		}
-		watch.wantSilence(time.Second)
+		watch.WantSilence(time.Second)
 	})
 }
 
@@ -103,10 +83,10 @@ func TestB16Burst(t *testing.T) {
 func TestB16Tolerant(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, announcements := w.announcer()
-		announcements.write(activeClockHex + "00 01 01 78" + "02" + activeClockHex + "01 01 01 79")
-		w.wantAnnounced("clock", "y")
-		announcements.write("00 01 05 636c6f636b")
-		w.wantAnnounced("y")
+		announcements.Send(activeClockHex + "00 01 01 78" + "02" + activeClockHex + "01 01 01 79")
+		w.WantAnnounced("clock", "y")
+		announcements.Send("00 01 05 636c6f636b")
+		w.WantAnnounced("y")
 		p.wantAlive()
 	})
 }
@@ -114,10 +94,10 @@ func TestB16Tolerant(t *testing.T) {
 func TestMalformedAnnouncements(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, announcements := w.announcer()
-		announcements.write("03")
-		announcements.wantReset(wire.CodeDecode)
-		announcements.wantStop(wire.CodeDecode)
-		w.wantAnnounced()
+		announcements.Send("03")
+		announcements.WantReset(wire.CodeDecode)
+		announcements.WantStop(wire.CodeDecode)
+		w.WantAnnounced()
 		p.wantAlive()
 	})
 }
@@ -127,31 +107,31 @@ func TestEndOfAnnouncements(t *testing.T) {
 	t.Run("FIN", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, announcements := w.announcer()
-			w.wantAnnounced("clock")
-			announcements.fin()
-			announcements.wantEOF()
-			w.wantAnnounced()
+			w.WantAnnounced("clock")
+			announcements.Fin()
+			announcements.WantEOF()
+			w.WantAnnounced()
 			p.wantAlive()
-			p.wantNoStream(time.Second) // it is not asked again
+			p.WantNoStream(time.Second) // it is not asked again
 		})
 	})
 	t.Run("reset", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, announcements := w.announcer()
-			announcements.reset(wire.CodeDuplicate)
-			announcements.wantReset(wire.CodeCancel)
-			w.wantAnnounced()
+			announcements.Reset(wire.CodeDuplicate)
+			announcements.WantReset(wire.CodeCancel)
+			w.WantAnnounced()
 			p.wantAlive()
 		})
 	})
 	t.Run("end of the connection", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			watch := w.client().openStream(interestHex)
+			watch := w.client().OpenStream(interestHex)
 			p := w.publisher()
-			watch.want(activeClockHex)
-			_ = p.conn.CloseWithError(0, "")
-			watch.want("00 01 05 636c6f636b")
-			w.wantAnnounced()
+			watch.Want(activeClockHex)
+			_ = p.Conn.CloseWithError(0, "")
+			watch.Want("00 01 05 636c6f636b")
+			w.WantAnnounced()
 		})
 	})
 }
@@ -160,12 +140,12 @@ func TestEndOfAnnouncements(t *testing.T) {
 func TestB17TwoSources(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		first, second := w.publisher(), w.publisher()
-		watch := w.client().openStream(interestHex)
-		watch.want(activeClockHex)
-		_ = first.conn.CloseWithError(0, "")
-		watch.wantSilence(time.Second)
-		_ = second.conn.CloseWithError(0, "")
-		watch.want("00 01 05 636c6f636b")
+		watch := w.client().OpenStream(interestHex)
+		watch.Want(activeClockHex)
+		_ = first.Conn.CloseWithError(0, "")
+		watch.WantSilence(time.Second)
+		_ = second.Conn.CloseWithError(0, "")
+		watch.Want("00 01 05 636c6f636b")
 	})
 }
 
@@ -173,29 +153,29 @@ func TestB17TwoSources(t *testing.T) {
 func TestB34NoEcho(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
-		own := p.openStream(interestHex)
-		own.wantSilence(time.Second)
-		w.publish("other")
-		own.want("01 01 05 6f74686572")
+		own := p.OpenStream(interestHex)
+		own.WantSilence(time.Second)
+		w.Publish("other")
+		own.Want("01 01 05 6f74686572")
 	})
 }
 
 // TestB35AskerLeaves: the end of the asking direction ends the other at once,
 // without waiting for the next announcement.
 func TestB35AskerLeaves(t *testing.T) {
-	bubble(t, func(w *world) { w.config.Limits.Interests = 1 }, func(w *world) {
+	bubble(t, func(w *world) { w.Config.Limits.Interests = 1 }, func(w *world) {
 		p := w.client()
-		s := p.openStream(interestHex)
+		s := p.OpenStream(interestHex)
 		settle()
-		s.fin()
-		s.wantEOF()
-		s = p.openStream(interestHex)
+		s.Fin()
+		s.WantEOF()
+		s = p.OpenStream(interestHex)
 		settle()
-		s.reset(wire.CodeCancel)
-		s.wantReset(wire.CodeCancel)
+		s.Reset(wire.CodeCancel)
+		s.WantReset(wire.CodeCancel)
 		p.wantAlive()
-		s = p.openStream(interestHex) // the limit of one would refuse it if another was still served
-		s.wantSilence(soon)
+		s = p.OpenStream(interestHex) // the limit of one would refuse it if another was still served
+		s.WantSilence(soon)
 	})
 }
 
@@ -203,34 +183,34 @@ func TestB35AskerLeaves(t *testing.T) {
 // WebTransport, where the connection may live on.
 func TestB20Gone(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.WebTransport = true })}
+		p := w.peer(w.Dial(func(c *transport.DialConfig) { c.WebTransport = true }))
 		p.shake()
-		p.accept(interestHex).write(activeClockHex)
-		w.wantAnnounced("clock")
-		_ = p.conn.CloseWithError(0, "")
-		w.wantAnnounced()
+		p.Accept(interestHex).Send(activeClockHex)
+		w.WantAnnounced("clock")
+		_ = p.Conn.CloseWithError(0, "")
+		w.WantAnnounced()
 	})
 }
 
 func TestVisible(t *testing.T) {
 	bubble(t, func(w *world) {
-		w.config.Visible = func(a origin.Announcement) bool { return !a.Path.HasPrefix(moq.NewPath("internal")) }
+		w.Config.Visible = func(a origin.Announcement) bool { return !a.Path.HasPrefix(moq.NewPath("internal")) }
 	}, func(w *world) {
-		w.publish("internal", "x")
-		w.publish("clock")
+		w.Publish("internal", "x")
+		w.Publish("clock")
 		p := w.client()
-		s := p.openStream(interestHex)
-		s.want(activeClockHex)
-		s.wantSilence(time.Second)
-		p.openStream("02 00 02 08 696e7465726e616c 01 78 80 01 00 00 00").wantReset(wire.CodeNotFound)
-		p.openStream("04 02 08 696e7465726e616c 01 78").wantReset(wire.CodeNotFound)
-		p.openStream("03 02 08 696e7465726e616c 01 78 80 00 00").wantReset(wire.CodeNotFound)
+		s := p.OpenStream(interestHex)
+		s.Want(activeClockHex)
+		s.WantSilence(time.Second)
+		p.OpenStream("02 00 02 08 696e7465726e616c 01 78 80 01 00 00 00").WantReset(wire.CodeNotFound)
+		p.OpenStream("04 02 08 696e7465726e616c 01 78").WantReset(wire.CodeNotFound)
+		p.OpenStream("03 02 08 696e7465726e616c 01 78 80 00 00").WantReset(wire.CodeNotFound)
 	})
 }
 
 func TestAccept(t *testing.T) {
 	bubble(t, func(w *world) {
-		w.config.Accept = func(p moq.Path) error {
+		w.Config.Accept = func(p moq.Path) error {
 			if p.Last() == "clock" {
 				return errors.New("not yours")
 			}
@@ -238,8 +218,8 @@ func TestAccept(t *testing.T) {
 		}
 	}, func(w *world) {
 		_, announcements := w.announcer()
-		announcements.write("01 01 01 79 00 01 05 636c6f636b")
-		w.wantAnnounced("y")
+		announcements.Send("01 01 01 79 00 01 05 636c6f636b")
+		w.WantAnnounced("y")
 	})
 }
 
@@ -249,40 +229,40 @@ func TestAccept(t *testing.T) {
 func TestWhatOthersAnnounce(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		for _, a := range []origin.Announcement{
-			{Path: moq.NewPath("clock"), Kind: origin.Broadcast, Source: local{}},
-			{Path: moq.NewPath("\xff"), Kind: origin.Track, Source: local{}},
+			{Path: moq.NewPath("clock"), Kind: origin.Broadcast, Source: sessiontest.Local{}},
+			{Path: moq.NewPath("\xff"), Kind: origin.Track, Source: sessiontest.Local{}},
 		} {
-			if _, err := w.table.Announce(a); err != nil {
+			if _, err := w.Table.Announce(a); err != nil {
 				t.Fatal(err)
 			}
 		}
-		w.publish("clock")
-		s := w.client().openStream(interestHex)
-		s.want(activeClockHex)
-		s.wantSilence(time.Second)
+		w.Publish("clock")
+		s := w.client().OpenStream(interestHex)
+		s.Want(activeClockHex)
+		s.WantSilence(time.Second)
 	})
 }
 
 // TestLimitOnPaths: a session that announces too many paths ends.
 func TestLimitOnPaths(t *testing.T) {
-	bubble(t, func(w *world) { w.config.Limits = session.Limits{Paths: 2} }, func(w *world) {
+	bubble(t, func(w *world) { w.Config.Limits = session.Limits{Paths: 2} }, func(w *world) {
 		p, announcements := w.announcer()
-		announcements.write("01 01 01 78")
-		w.wantAnnounced("clock", "x")
-		announcements.write("00 01 01 78 01 01 01 79") // one goes, one comes
-		w.wantAnnounced("clock", "y")
-		announcements.write("01 01 01 7a")
-		p.wantClosed(wire.CodeBounds)
-		w.wantAnnounced()
+		announcements.Send("01 01 01 78")
+		w.WantAnnounced("clock", "x")
+		announcements.Send("00 01 01 78 01 01 01 79") // one goes, one comes
+		w.WantAnnounced("clock", "y")
+		announcements.Send("01 01 01 7a")
+		p.WantClosed(wire.CodeBounds)
+		w.WantAnnounced()
 	})
 }
 
 // TestInterest: the peer is asked for a prefix, and its suffixes are put behind it.
 func TestInterest(t *testing.T) {
-	bubble(t, func(w *world) { w.config.Interest = moq.NewPath("internal", "origins") }, func(w *world) {
+	bubble(t, func(w *world) { w.Config.Interest = moq.NewPath("internal", "origins") }, func(w *world) {
 		p := w.connect()
 		p.shake()
-		p.accept("01 02 08 696e7465726e616c 07 6f726967696e73").write("01 01 06 72656c617932") // A3, A6
-		w.wantAnnounced("internal/origins/relay2")
+		p.Accept("01 02 08 696e7465726e616c 07 6f726967696e73").Send("01 01 06 72656c617932") // A3, A6
+		w.WantAnnounced("internal/origins/relay2")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
+	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -28,12 +29,12 @@ func benchmarkFanOut(b *testing.B, subscribers, size int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	defer func() { cancel(); running.Wait() }()
-	endpoint := loopback(b, &tls.Config{Certificates: []tls.Certificate{testCert}})
+	endpoint := loopback(b, &tls.Config{Certificates: []tls.Certificate{sessiontest.Cert}})
 	out := origin.NewTable()
 	path := moq.NewPath("clock")
 	track := moq.NewTrack(moq.TrackConfig{Path: path})
 	track.SetInfo(moq.Info{})
-	if _, err := out.Announce(origin.Announcement{Path: path, Source: local{map[moq.Path]*moq.Track{path: track}}}); err != nil {
+	if _, err := out.Announce(origin.Announcement{Path: path, Source: sessiontest.Local{path: track}}); err != nil {
 		b.Fatal(err)
 	}
 	running.Go(func() {

@@ -49,13 +49,13 @@ func TestHalfTheBandwidth(t *testing.T) {
 		audioFrame = 200    // at 50 per second, a group each
 	)
 	bubble(t, nil, func(w *world) {
-		video, audio := w.publish("video"), w.publish("audio")
-		pc := w.socketBehind(&net.UDPAddr{IP: net.IPv4(1, 0, 2, 1).To4(), Port: 4000}, bottleneck(rate, 100*time.Millisecond))
-		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.PacketConn = pc })}
+		video, audio := w.Publish("video"), w.Publish("audio")
+		pc := w.SocketBehind(&net.UDPAddr{IP: net.IPv4(1, 0, 2, 1).To4(), Port: 4000}, bottleneck(rate, 100*time.Millisecond))
+		p := w.peer(w.Dial(func(c *transport.DialConfig) { c.PacketConn = pc }))
 		p.shake()
-		p.accept(interestHex)
-		p.openStream("02 00 01 05 617564696f 81 01 00 00 00").want("81 01 00 00") // audio, priority 1
-		p.openStream("02 01 01 05 766964656f 82 01 00 00 00").want("82 01 00 00") // video, priority 2
+		p.Accept(interestHex)
+		p.OpenStream("02 00 01 05 617564696f 81 01 00 00 00").Want("81 01 00 00") // audio, priority 1
+		p.OpenStream("02 01 01 05 766964656f 82 01 00 00 00").Want("82 01 00 00") // video, priority 2
 
 		var mu sync.Mutex
 		var audioAges []time.Duration
@@ -63,7 +63,7 @@ func TestHalfTheBandwidth(t *testing.T) {
 		var readers sync.WaitGroup
 		readers.Go(func() {
 			for {
-				str, err := p.conn.AcceptUniStream(p.conn.Context())
+				str, err := p.Conn.AcceptUniStream(p.Conn.Context())
 				if err != nil {
 					return
 				}
@@ -105,14 +105,14 @@ func TestHalfTheBandwidth(t *testing.T) {
 		start := time.Now()
 		for tick, frames := 0, 0; time.Since(start) < duration; tick++ { // 100 per second
 			if tick%2 == 0 {
-				w.group(audio, uint64(tick/2), stamped(audioFrame))
+				w.Group(audio, uint64(tick/2), stamped(audioFrame))
 			}
 			if time.Since(start) >= time.Duration(frames)*time.Second/30 {
 				if frames%30 == 0 {
 					if group != nil {
 						_ = group.Finish()
 					}
-					group = w.open(video, uint64(frames/30))
+					group = w.Open(video, uint64(frames/30))
 				}
 				if err := group.WriteFrame([]byte(stamped(videoFrame))); err != nil {
 					t.Fatal(err)
@@ -126,7 +126,7 @@ func TestHalfTheBandwidth(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		_ = p.conn.CloseWithError(0, "")
+		_ = p.Conn.CloseWithError(0, "")
 		readers.Wait()
 
 		slices.Sort(audioAges)

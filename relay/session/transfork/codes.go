@@ -48,10 +48,14 @@ func codeOf(err error) wire.Code {
 	if e, ok := errors.AsType[*moq.DropError](err); ok {
 		return codeOfDrop(e.Reason)
 	}
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
 		return wire.CodeDecode
+	case errors.Is(err, base.ErrDraining):
+		return wire.CodeCancel
+	default:
+		return wire.CodeTransport
 	}
-	return wire.CodeTransport
 }
 
 func codeOfEnd(e *moq.EndError) wire.Code {
@@ -63,7 +67,7 @@ func codeOfEnd(e *moq.EndError) wire.Code {
 		return wire.CodeCancel
 	case moq.NotFound, moq.Unauthorized, moq.NotSupported, moq.TooOld:
 		return wire.CodeNotFound
-	case moq.Overloaded, moq.TooFarBehind:
+	case moq.Overloaded, moq.TooFarBehind, moq.TooLarge:
 		return wire.CodeBounds
 	case moq.Duplicate:
 		return wire.CodeDuplicate

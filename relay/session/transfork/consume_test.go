@@ -27,10 +27,10 @@ type chain struct {
 func (w *world) connectChain() *chain {
 	w.Helper()
 	c := &chain{world: w, publisher: w.publisher(), subscriber: w.client()}
-	c.sub = c.subscriber.openStream(subscribeHex)
-	c.up = c.publisher.accept(subscribeHex)
-	c.up.write(infoHex)
-	c.sub.want(infoHex)
+	c.sub = c.subscriber.OpenStream(subscribeHex)
+	c.up = c.publisher.Accept(subscribeHex)
+	c.up.Send(infoHex)
+	c.sub.Want(infoHex)
 	return c
 }
 
@@ -38,14 +38,14 @@ func (w *world) connectChain() *chain {
 func TestB6GroupsBeforeInfo(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, s := w.publisher(), w.client()
-		sub := s.openStream(subscribeHex)
-		up := p.accept(subscribeHex)
-		p.uni("00 00 14 01 61").fin()
-		sub.want("80 01 00 14") // the group itself says what is newest
-		s.acceptUni("00 00 14 01 61")
-		up.write("80 01 00 14")
-		p.uni("00 00 15 01 62").fin()
-		s.acceptUni("00 00 15 01 62")
+		sub := s.OpenStream(subscribeHex)
+		up := p.Accept(subscribeHex)
+		p.Uni("00 00 14 01 61").Fin()
+		sub.Want("80 01 00 14") // the group itself says what is newest
+		s.AcceptUni("00 00 14 01 61")
+		up.Send("80 01 00 14")
+		p.Uni("00 00 15 01 62").Fin()
+		s.AcceptUni("00 00 15 01 62")
 	})
 }
 
@@ -54,14 +54,14 @@ func TestB6GroupsBeforeInfo(t *testing.T) {
 func TestShared(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		c := w.connectChain()
-		g := c.publisher.uni("00 00 14 01 61")
-		c.subscriber.acceptUni("00 00 14 01 61")
+		g := c.publisher.Uni("00 00 14 01 61")
+		c.subscriber.AcceptUni("00 00 14 01 61")
 		second := w.client()
-		second.openStream(subscribeHex).want("80 01 00 14")
-		late := second.acceptUni("00 00 14 01 61")
-		c.publisher.wantNoStream(time.Second)
-		g.write("01 62")
-		late.want("01 62")
+		second.OpenStream(subscribeHex).Want("80 01 00 14")
+		late := second.AcceptUni("00 00 14 01 61")
+		c.publisher.WantNoStream(time.Second)
+		g.Send("01 62")
+		late.Want("01 62")
 	})
 }
 
@@ -70,28 +70,28 @@ func TestShared(t *testing.T) {
 func TestB8Linger(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		c := w.connectChain()
-		g := c.publisher.uni("00 00 14 01 61")
-		c.subscriber.acceptUni("00 00 14 01 61")
-		c.sub.fin()
-		c.sub.wantEOF()
-		c.up.wantSilence(w.config.Linger / 2)
-		again := c.subscriber.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		again.want("80 01 00 14")
-		c.subscriber.acceptUni("00 01 14 01 61")
-		c.publisher.wantNoStream(time.Second) // it was still there
+		g := c.publisher.Uni("00 00 14 01 61")
+		c.subscriber.AcceptUni("00 00 14 01 61")
+		c.sub.Fin()
+		c.sub.WantEOF()
+		c.up.WantSilence(w.Config.Linger / 2)
+		again := c.subscriber.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		again.Want("80 01 00 14")
+		c.subscriber.AcceptUni("00 01 14 01 61")
+		c.publisher.WantNoStream(time.Second) // it was still there
 		start := time.Now()
-		again.reset(wire.CodeCancel)
-		c.up.wantReset(wire.CodeCancel)
-		if took := time.Since(start); took > w.config.Linger+2*rtt {
-			t.Errorf("unsubscribed after %v, want %v", took, w.config.Linger)
+		again.Reset(wire.CodeCancel)
+		c.up.WantReset(wire.CodeCancel)
+		if took := time.Since(start); took > w.Config.Linger+2*rtt {
+			t.Errorf("unsubscribed after %v, want %v", took, w.Config.Linger)
 		}
-		g.wantStop(wire.CodeNotFound)
-		c.publisher.uni("00 00 15 01 62").wantStop(wire.CodeNotFound)
-		w.wantMetric("subscriptions", "side=up", 0)
+		g.WantStop(wire.CodeNotFound)
+		c.publisher.Uni("00 00 15 01 62").WantStop(wire.CodeNotFound)
+		w.WantMetric("subscriptions", "side=up", 0)
 
-		fresh := c.subscriber.openStream("02 02 01 05 636c6f636b 80 01 00 00 00")
-		c.publisher.accept("02 01 01 05 636c6f636b 80 01 00 00 00").write(infoHex) // nothing is kept without subscribers
-		fresh.want(infoHex)
+		fresh := c.subscriber.OpenStream("02 02 01 05 636c6f636b 80 01 00 00 00")
+		c.publisher.Accept("02 01 01 05 636c6f636b 80 01 00 00 00").Send(infoHex) // nothing is kept without subscribers
+		fresh.Want(infoHex)
 	})
 }
 
@@ -100,19 +100,19 @@ func TestB8Linger(t *testing.T) {
 func TestB7PublisherFinishes(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		c := w.connectChain()
-		g := c.publisher.uni("00 00 14 01 61")
-		first := c.subscriber.acceptUni("00 00 14 01 61")
-		c.up.fin()
-		late := c.publisher.uni("00 00 15 01 62") // overtaken by the FIN
-		late.fin()
-		c.subscriber.acceptUni("00 00 15 01 62").wantEOF()
-		c.sub.wantSilence(time.Second)
-		g.write("01 63")
-		g.fin()
-		first.want("01 63")
-		first.wantEOF()
-		c.sub.wantEOF()
-		c.up.wantEOF() // a FIN for a FIN
+		g := c.publisher.Uni("00 00 14 01 61")
+		first := c.subscriber.AcceptUni("00 00 14 01 61")
+		c.up.Fin()
+		late := c.publisher.Uni("00 00 15 01 62") // overtaken by the FIN
+		late.Fin()
+		c.subscriber.AcceptUni("00 00 15 01 62").WantEOF()
+		c.sub.WantSilence(time.Second)
+		g.Send("01 63")
+		g.Fin()
+		first.Want("01 63")
+		first.WantEOF()
+		c.sub.WantEOF()
+		c.up.WantEOF() // a FIN for a FIN
 	})
 }
 
@@ -121,9 +121,9 @@ func TestB7PublisherResets(t *testing.T) {
 		t.Run(code.String(), func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
 				c := w.connectChain()
-				c.up.reset(code)
-				c.sub.wantReset(code)
-				c.up.wantReset(wire.CodeCancel)
+				c.up.Reset(code)
+				c.sub.WantReset(code)
+				c.up.WantReset(wire.CodeCancel)
 				c.publisher.wantAlive()
 				c.subscriber.wantAlive()
 			})
@@ -135,18 +135,18 @@ func TestB7PublisherResets(t *testing.T) {
 func TestRefusedUpstream(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, s := w.publisher(), w.client()
-		sub := s.openStream(subscribeHex)
-		refuse(p.accept(subscribeHex), wire.CodeNotFound)
-		sub.wantReset(wire.CodeNotFound)
-		sub.wantStop(wire.CodeNotFound)
-		w.wantMetric("subscribe_errors_total", "reason=not_found", 1)
+		sub := s.OpenStream(subscribeHex)
+		refuse(p.Accept(subscribeHex), wire.CodeNotFound)
+		sub.WantReset(wire.CodeNotFound)
+		sub.WantStop(wire.CodeNotFound)
+		w.WantMetric("subscribe_errors_total", "reason=not_found", 1)
 
-		sub = s.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		up := p.accept("02 01 01 05 636c6f636b 80 01 00 00 00") // it is asked again
+		sub = s.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		up := p.Accept("02 01 01 05 636c6f636b 80 01 00 00 00") // it is asked again
 		time.Sleep(answerWait)
-		sub.want(infoHex)
+		sub.Want(infoHex)
 		refuse(up, wire.CodeNotFound)
-		sub.wantReset(wire.CodeNotFound)
+		sub.WantReset(wire.CodeNotFound)
 	})
 }
 
@@ -154,16 +154,16 @@ func TestRefusedUpstream(t *testing.T) {
 func TestUnansweredUpstream(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, s := w.publisher(), w.client()
-		sub := s.openStream(subscribeHex)
-		up := p.accept(subscribeHex)
+		sub := s.OpenStream(subscribeHex)
+		up := p.Accept(subscribeHex)
 		start := time.Now()
-		sub.want(infoHex)
-		sub.wantReset(wire.CodeTransport)
+		sub.Want(infoHex)
+		sub.WantReset(wire.CodeTransport)
 		if took := time.Since(start); took > base.AnswerTimeout+base.LastGroupsWait {
 			t.Errorf("given up after %v", took)
 		}
-		up.wantReset(wire.CodeCancel)
-		w.wantMetric("subscribe_errors_total", "reason=timeout", 1)
+		up.WantReset(wire.CodeCancel)
+		w.WantMetric("subscribe_errors_total", "reason=timeout", 1)
 	})
 }
 
@@ -173,23 +173,23 @@ func TestB7Unannounced(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p, announcements := w.announcer()
 		s := w.client()
-		sub := s.openStream(subscribeHex)
-		up := p.accept(subscribeHex)
-		up.write(infoHex)
-		sub.want(infoHex)
-		g := p.uni("00 00 14 01 61")
-		last := s.acceptUni("00 00 14 01 61")
-		announcements.write("00 01 05 636c6f636b")
-		sub.wantSilence(time.Second) // the group goes on
-		g.fin()
-		last.wantEOF()
-		sub.wantEOF()
-		up.wantReset(wire.CodeCancel)
+		sub := s.OpenStream(subscribeHex)
+		up := p.Accept(subscribeHex)
+		up.Send(infoHex)
+		sub.Want(infoHex)
+		g := p.Uni("00 00 14 01 61")
+		last := s.AcceptUni("00 00 14 01 61")
+		announcements.Send("00 01 05 636c6f636b")
+		sub.WantSilence(time.Second) // the group goes on
+		g.Fin()
+		last.WantEOF()
+		sub.WantEOF()
+		up.WantReset(wire.CodeCancel)
 
-		announcements.write(activeClockHex) // it comes back
+		announcements.Send(activeClockHex) // it comes back
 		settle()
-		s.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		p.accept("02 01 01 05 636c6f636b 80 01 00 00 00")
+		s.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		p.Accept("02 01 01 05 636c6f636b 80 01 00 00 00")
 	})
 }
 
@@ -198,41 +198,41 @@ func TestB7PublisherLeaves(t *testing.T) {
 	t.Run("done", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			c := w.connectChain()
-			c.publisher.uni("00 00 14 01 61").fin()
-			c.subscriber.acceptUni("00 00 14 01 61").wantEOF()
-			_ = c.publisher.conn.CloseWithError(0, "")
-			c.sub.wantEOF()
+			c.publisher.Uni("00 00 14 01 61").Fin()
+			c.subscriber.AcceptUni("00 00 14 01 61").WantEOF()
+			_ = c.publisher.Conn.CloseWithError(0, "")
+			c.sub.WantEOF()
 		})
 	})
 	t.Run("done in the middle of a group", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			c := w.connectChain()
-			c.publisher.uni("00 00 14 01 61")
-			last := c.subscriber.acceptUni("00 00 14 01 61")
-			_ = c.publisher.conn.CloseWithError(0, "")
-			last.wantReset(wire.CodeWrongSize)
-			c.sub.want("14 00 0e")
-			c.sub.wantEOF()
+			c.publisher.Uni("00 00 14 01 61")
+			last := c.subscriber.AcceptUni("00 00 14 01 61")
+			_ = c.publisher.Conn.CloseWithError(0, "")
+			last.WantReset(wire.CodeWrongSize)
+			c.sub.Want("14 00 0e")
+			c.sub.WantEOF()
 		})
 	})
 	t.Run("done, over WebTransport", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			p := &peer{w, w.dial(func(c *transport.DialConfig) { c.WebTransport = true })}
+			p := w.peer(w.Dial(func(c *transport.DialConfig) { c.WebTransport = true }))
 			p.shake()
-			p.accept(interestHex).write(activeClockHex)
+			p.Accept(interestHex).Send(activeClockHex)
 			settle()
-			sub := w.client().openStream(subscribeHex)
-			p.accept(subscribeHex).write(infoHex)
-			sub.want(infoHex)
-			_ = p.conn.CloseWithError(0, "")
-			sub.wantEOF()
+			sub := w.client().OpenStream(subscribeHex)
+			p.Accept(subscribeHex).Send(infoHex)
+			sub.Want(infoHex)
+			_ = p.Conn.CloseWithError(0, "")
+			sub.WantEOF()
 		})
 	})
 	t.Run("lost", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			c := w.connectChain()
-			_ = c.publisher.conn.CloseWithError(4, "")
-			c.sub.wantReset(wire.CodeTransport)
+			_ = c.publisher.Conn.CloseWithError(4, "")
+			c.sub.WantReset(wire.CodeTransport)
 		})
 	})
 }
@@ -245,24 +245,24 @@ func TestB9TruncatedUpstream(t *testing.T) {
 		end         func(*stream)
 		code        wire.Code
 	}{
-		{"reset between frames", "01 61", func(s *stream) { s.reset(wire.CodeTransport) }, wire.CodeWrongSize},
-		{"reset inside a frame", "01 61 05 62", func(s *stream) { s.reset(wire.CodeTransport) }, wire.CodeWrongSize},
-		{"FIN inside a frame", "01 61 05 62", (*stream).fin, wire.CodeWrongSize},
-		{"FIN inside a size", "01 61 40", (*stream).fin, wire.CodeWrongSize},
-		{"by the application", "01 61", func(s *stream) { s.reset(wire.AppCode(9)) }, wire.AppCode(9)},
+		{"reset between frames", "01 61", func(s *stream) { s.Reset(wire.CodeTransport) }, wire.CodeWrongSize},
+		{"reset inside a frame", "01 61 05 62", func(s *stream) { s.Reset(wire.CodeTransport) }, wire.CodeWrongSize},
+		{"FIN inside a frame", "01 61 05 62", (*stream).Fin, wire.CodeWrongSize},
+		{"FIN inside a size", "01 61 40", (*stream).Fin, wire.CodeWrongSize},
+		{"by the application", "01 61", func(s *stream) { s.Reset(wire.AppCode(9)) }, wire.AppCode(9)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
 				c := w.connectChain()
-				g := c.publisher.uni("00 00 14" + tt.bytes)
-				s := c.subscriber.acceptUni("00 00 14 01 61")
+				g := c.publisher.Uni("00 00 14" + tt.bytes)
+				s := c.subscriber.AcceptUni("00 00 14 01 61")
 				settle()
 				tt.end(g)
-				s.wantResetAfterData(tt.code)
-				c.sub.wantBytes(wire.GroupDrop{First: 20, Code: tt.code}.Append(nil))
-				c.publisher.uni("00 00 15 01 63").fin()
-				c.subscriber.acceptUni("00 00 15 01 63").wantEOF()
+				s.WantResetAfterData(tt.code)
+				c.sub.WantBytes(wire.GroupDrop{First: 20, Code: tt.code}.Append(nil))
+				c.publisher.Uni("00 00 15 01 63").Fin()
+				c.subscriber.AcceptUni("00 00 15 01 63").WantEOF()
 			})
 		})
 	}
@@ -273,17 +273,17 @@ func TestB9TruncatedUpstream(t *testing.T) {
 func TestB10DropsPassOn(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		c := w.connectChain()
-		c.publisher.uni("00 00 14 01 61").fin()
-		c.subscriber.acceptUni("00 00 14 01 61")
-		c.up.write("15 01 04") // groups 21 and 22
-		c.sub.want("15 01 0e")
-		c.publisher.uni("00 00 18 01 62").fin()
-		c.subscriber.acceptUni("00 00 18 01 62")
-		c.publisher.uni("00 00 17 01 63").fin()
-		c.subscriber.acceptUni("00 00 17 01 63")
-		c.publisher.uni("00 00 15 01 64").wantStop(wire.CodeCancel) // it was given up
-		c.publisher.uni("00 00 17 01 65").wantStop(wire.CodeDuplicate)
-		c.up.write("16 ffffffffffffffff 04")
+		c.publisher.Uni("00 00 14 01 61").Fin()
+		c.subscriber.AcceptUni("00 00 14 01 61")
+		c.up.Send("15 01 04") // groups 21 and 22
+		c.sub.Want("15 01 0e")
+		c.publisher.Uni("00 00 18 01 62").Fin()
+		c.subscriber.AcceptUni("00 00 18 01 62")
+		c.publisher.Uni("00 00 17 01 63").Fin()
+		c.subscriber.AcceptUni("00 00 17 01 63")
+		c.publisher.Uni("00 00 15 01 64").WantStop(wire.CodeCancel) // it was given up
+		c.publisher.Uni("00 00 17 01 65").WantStop(wire.CodeDuplicate)
+		c.up.Send("16 ffffffffffffffff 04")
 		c.publisher.wantAlive()
 	})
 }
@@ -297,29 +297,29 @@ func TestB18Aggregated(t *testing.T) {
 	)
 	bubble(t, withNode, func(w *world) {
 		p := w.connect()
-		p.openStream(markedClient).want(markedServer)
-		p.accept(interestHex).write(activeClockHex)
+		p.OpenStream(markedClient).Want(markedServer)
+		p.Accept(interestHex).Send(activeClockHex)
 		settle()
-		first := w.client().openStream(subscribe2)
-		up := p.accept(subscribe2)
-		up.write("82 00 00 00")
-		first.want("82 00 41f4 00")
-		second := w.client().openStream(subscribeMinus1)
-		second.want("7f 01 43e8 00")
-		up.want("40ff 01 43e8 00 00") // priority -1, descending, 1 s
-		second.fin()
-		up.want("02 00 41f4 00 00")
-		up.wantSilence(time.Second)
+		first := w.client().OpenStream(subscribe2)
+		up := p.Accept(subscribe2)
+		up.Send("82 00 00 00")
+		first.Want("82 00 41f4 00")
+		second := w.client().OpenStream(subscribeMinus1)
+		second.Want("7f 01 43e8 00")
+		up.Want("40ff 01 43e8 00 00") // priority -1, descending, 1 s
+		second.Fin()
+		up.Want("02 00 41f4 00 00")
+		up.WantSilence(time.Second)
 	})
 	t.Run("others are told nothing", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p := w.publisher()
-			first := w.client().openStream(subscribe2)
-			up := p.accept(subscribe2)
-			up.write("82 00 00 00")
-			first.want("82 00 41f4 00")
-			w.client().openStream(subscribeMinus1).want("7f 01 43e8 00")
-			up.wantSilence(time.Second)
+			first := w.client().OpenStream(subscribe2)
+			up := p.Accept(subscribe2)
+			up.Send("82 00 00 00")
+			first.Want("82 00 41f4 00")
+			w.client().OpenStream(subscribeMinus1).Want("7f 01 43e8 00")
+			up.WantSilence(time.Second)
 		})
 	})
 }
@@ -327,22 +327,22 @@ func TestB18Aggregated(t *testing.T) {
 // TestB22LargeFrames: a frame beyond the limit ends its group, not the session,
 // and nothing is allocated for what is only announced.
 func TestB22LargeFrames(t *testing.T) {
-	bubble(t, func(w *world) { w.config.TrackLimits = moq.Limits{MaxFrameSize: 1000} }, func(w *world) {
+	bubble(t, func(w *world) { w.Config.TrackLimits = moq.Limits{MaxFrameSize: 1000} }, func(w *world) {
 		c := w.connectChain()
-		g := c.publisher.uni("00 00 14 01 61")
-		s := c.subscriber.acceptUni("00 00 14 01 61")
-		g.write("43e9")
-		g.wantStop(wire.CodeBounds)
-		s.wantReset(wire.CodeBounds)
-		c.publisher.uni("00 00 15 ffffffffffffffff").wantStop(wire.CodeBounds)
-		c.publisher.uni("00 00 16 01 63").fin()
-		c.subscriber.acceptUni("00 00 16 01 63").wantEOF()
+		g := c.publisher.Uni("00 00 14 01 61")
+		s := c.subscriber.AcceptUni("00 00 14 01 61")
+		g.Send("43e9")
+		g.WantStop(wire.CodeBounds)
+		s.WantReset(wire.CodeBounds)
+		c.publisher.Uni("00 00 15 ffffffffffffffff").WantStop(wire.CodeBounds)
+		c.publisher.Uni("00 00 16 01 63").Fin()
+		c.subscriber.AcceptUni("00 00 16 01 63").WantEOF()
 	})
 	bubble(t, nil, func(w *world) {
 		c := w.connectChain()
-		c.publisher.uni("00 00 14 80400000 61") // 4 MiB, of which a byte comes
+		c.publisher.Uni("00 00 14 80400000 61") // 4 MiB, of which a byte comes
 		settle()
-		if used := w.config.Budget.Used(); used > 128<<10 {
+		if used := w.Config.Budget.Used(); used > 128<<10 {
 			t.Errorf("%d bytes are allocated for one", used)
 		}
 		_ = c.up
@@ -353,19 +353,19 @@ func TestB22LargeFrames(t *testing.T) {
 // waits for one of them.
 func TestB23OutgoingCredit(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.Limits = transport.Limits{MaxStreams: 2} })}
+		p := w.peer(w.Dial(func(c *transport.DialConfig) { c.Limits = transport.Limits{MaxStreams: 2} }))
 		p.shake()
-		p.accept(interestHex).write("01 01 01 78 01 01 01 79" + activeClockHex)
+		p.Accept(interestHex).Send("01 01 01 78 01 01 01 79" + activeClockHex)
 		settle()
 		s := w.client()
-		s.openStream("02 00 01 01 78 80 01 00 00 00")
-		p.accept("02 00 01 01 78 80 01 00 00 00").write(infoHex)
-		blocked := s.openStream("02 01 01 01 79 80 01 00 00 00")
-		w.group(w.publish("local"), 0, "a")
-		s.openStream("02 02 01 05 6c6f63616c 80 01 00 00 00").want(infoHex)
-		s.acceptUni("00 02 00 01 61")
-		blocked.want(infoHex)
-		blocked.wantReset(wire.CodeTransport) // after the time that any answer may take
+		s.OpenStream("02 00 01 01 78 80 01 00 00 00")
+		p.Accept("02 00 01 01 78 80 01 00 00 00").Send(infoHex)
+		blocked := s.OpenStream("02 01 01 01 79 80 01 00 00 00")
+		w.Group(w.Publish("local"), 0, "a")
+		s.OpenStream("02 02 01 05 6c6f63616c 80 01 00 00 00").Want(infoHex)
+		s.AcceptUni("00 02 00 01 61")
+		blocked.Want(infoHex)
+		blocked.WantReset(wire.CodeTransport) // after the time that any answer may take
 	})
 }
 
@@ -374,25 +374,25 @@ func TestB23OutgoingCredit(t *testing.T) {
 func TestRouting(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		older, newer, s := w.publisher(), w.publisher(), w.client()
-		s.openStream("02 00 02 05 636c6f636b 01 78 80 01 00 00 00").wantReset(wire.CodeNotFound)
-		s.openStream(subscribeHex)
-		newer.accept(subscribeHex)
-		older.wantNoStream(time.Second)
-		_ = newer.conn.CloseWithError(0, "")
+		s.OpenStream("02 00 02 05 636c6f636b 01 78 80 01 00 00 00").WantReset(wire.CodeNotFound)
+		s.OpenStream(subscribeHex)
+		newer.Accept(subscribeHex)
+		older.WantNoStream(time.Second)
+		_ = newer.Conn.CloseWithError(0, "")
 		settle()
-		s.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		older.accept(subscribeHex)
+		s.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		older.Accept(subscribeHex)
 		own := w.publisher() // a client may see itself
-		own.openStream(subscribeHex)
-		own.accept(subscribeHex)
+		own.OpenStream(subscribeHex)
+		own.Accept(subscribeHex)
 	})
-	bubble(t, func(w *world) { withNode(w); w.config.Class = origin.Peer }, func(w *world) {
+	bubble(t, func(w *world) { withNode(w); w.Config.Class = origin.Peer }, func(w *world) {
 		p := w.connect()
-		p.openStream(markedClient).want(markedServer)
-		p.accept(interestHex).write(activeClockHex)
+		p.OpenStream(markedClient).Want(markedServer)
+		p.Accept(interestHex).Send(activeClockHex)
 		settle()
-		p.openStream(subscribeHex).wantReset(wire.CodeNotFound)
-		w.wantMetric("sessions", "peer=node,protocol=moq-transfork,transport=quic", 1)
+		p.OpenStream(subscribeHex).WantReset(wire.CodeNotFound)
+		w.WantMetric("sessions", "peer=node,protocol=moq-transfork,transport=quic", 1)
 	})
 }
 
@@ -408,18 +408,18 @@ func TestTrackWithoutAnnouncement(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer sub.Close()
-		server.accept(sessionClientHex).write(sessionServerHex)
+		server.Accept(sessionClientHex).Send(sessionServerHex)
 		for range 2 {
-			str := server.accept("")
+			str := server.Accept("")
 			typ := make([]byte, 1)
 			if _, err := str.Read(typ); err != nil {
 				t.Fatal(err)
 			}
 			if wire.StreamType(typ[0]) == wire.StreamSubscribe {
-				str.want(strings.TrimPrefix(subscribeHex, "02"))
+				str.Want(strings.TrimPrefix(subscribeHex, "02"))
 			}
 		}
-		server.uni("00 00 14 01 61").fin()
+		server.Uni("00 00 14 01 61").Fin()
 		g, err := sub.Next(server.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -438,8 +438,8 @@ func TestTrackWithoutAnnouncement(t *testing.T) {
 func TestUnusedTrack(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
-		w.client().openStream("03 01 05 636c6f636b 80 14 12").wantReset(wire.CodeNotFound) // a fetch
-		p.wantNoStream(10 * time.Second)
+		w.client().OpenStream("03 01 05 636c6f636b 80 14 12").WantReset(wire.CodeNotFound) // a fetch
+		p.WantNoStream(10 * time.Second)
 		s := w.session(0)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -451,14 +451,14 @@ func TestUnusedTrack(t *testing.T) {
 
 // TestTracksEndWithTheSession holds that nobody waits for a session that is gone.
 func TestTracksEndWithTheSession(t *testing.T) {
-	bubble(t, func(w *world) { w.config.Limits = session.ClientLimits() }, func(w *world) {
+	bubble(t, func(w *world) { w.Config.Limits = session.ClientLimits() }, func(w *world) {
 		p := w.publisher()
 		s := w.session(0)
 		before, err := s.Track(moq.NewPath("clock"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = p.conn.CloseWithError(4, "")
+		_ = p.Conn.CloseWithError(4, "")
 		settle()
 		after, err := s.Track(moq.NewPath("other"))
 		if err != nil {

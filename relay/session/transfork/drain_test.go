@@ -24,39 +24,39 @@ func isGoingAway(s *Session) bool {
 // announced stands until its session ends.
 func TestGoAway(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
+		track := w.Publish("clock")
 		viewer, publisher := w.connect(), w.connect()
 		viewer.shake()
-		viewer.accept(interestHex)
-		announcements := viewer.openStream(interestHex)
-		announcements.want(activeClockHex)
-		sub := viewer.openStream(subscribeHex)
-		sub.want(infoHex)
+		viewer.Accept(interestHex)
+		announcements := viewer.OpenStream(interestHex)
+		announcements.Want(activeClockHex)
+		sub := viewer.OpenStream(subscribeHex)
+		sub.Want(infoHex)
 
 		publisher.shake()
-		interest := publisher.accept(interestHex)
-		interest.write("01 01 01 79")
-		w.wantAnnounced("clock", "y")
-		announcements.want("01 01 01 79")
+		interest := publisher.Accept(interestHex)
+		interest.Send("01 01 01 79")
+		w.WantAnnounced("clock", "y")
+		announcements.Want("01 01 01 79")
 
 		for i := range 2 {
 			w.session(i).GoAway()
 			w.session(i).GoAway() // once is enough
 		}
-		w.wantMetric("goaways_total", "direction=sent", 2)
-		announcements.wantEOF()
-		interest.wantEOF()
-		interest.fin()
-		w.group(track, 21, "a")
-		viewer.acceptUni("00 00 15 01 61").wantEOF()
-		second := viewer.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		second.want("80 01 00 15")
-		viewer.acceptUni("00 01 15 01 61").wantEOF()
-		sub.wantSilence(time.Second)
-		viewer.openStream(interestHex).wantEOF()
-		w.wantAnnounced("clock", "y")
-		_ = publisher.conn.CloseWithError(0, "")
-		w.wantAnnounced("clock")
+		w.WantMetric("goaways_total", "direction=sent", 2)
+		announcements.WantEOF()
+		interest.WantEOF()
+		interest.Fin()
+		w.Group(track, 21, "a")
+		viewer.AcceptUni("00 00 15 01 61").WantEOF()
+		second := viewer.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		second.Want("80 01 00 15")
+		viewer.AcceptUni("00 01 15 01 61").WantEOF()
+		sub.WantSilence(time.Second)
+		viewer.OpenStream(interestHex).WantEOF()
+		w.WantAnnounced("clock", "y")
+		_ = publisher.Conn.CloseWithError(0, "")
+		w.WantAnnounced("clock")
 	})
 }
 
@@ -68,8 +68,8 @@ func TestGoAwayAtOnce(t *testing.T) {
 		settle()
 		w.session(0).GoAway()
 		p.shake()
-		p.accept(interestHex).wantEOF()
-		p.openStream(interestHex).wantEOF()
+		p.Accept(interestHex).WantEOF()
+		p.OpenStream(interestHex).WantEOF()
 	})
 }
 
@@ -79,16 +79,16 @@ func TestGoingAway(t *testing.T) {
 	shaken := func(t *testing.T, f func(w *world, s *Session, server *peer, asked *stream)) {
 		t.Helper()
 		dialled(t, nil, func(w *world, s *Session, server *peer) {
-			server.accept(sessionClientHex).write(sessionServerHex)
-			asked := server.accept(interestHex)
+			server.Accept(sessionClientHex).Send(sessionServerHex)
+			asked := server.Accept(interestHex)
 			<-s.Ready()
 			f(w, s, server, asked)
 		})
 	}
 	t.Run("it announces no more", func(t *testing.T) {
 		shaken(t, func(w *world, s *Session, server *peer, asked *stream) {
-			asked.write(activeClockHex)
-			w.wantAnnounced("clock")
+			asked.Send(activeClockHex)
+			w.WantAnnounced("clock")
 			track, err := s.Track(moq.NewPath("clock"))
 			if err != nil {
 				t.Fatal(err)
@@ -98,18 +98,18 @@ func TestGoingAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer sub.Close()
-			up := server.accept(subscribeHex)
-			up.write(infoHex)
+			up := server.Accept(subscribeHex)
+			up.Send(infoHex)
 			if isGoingAway(s) {
 				t.Error("it goes away before it said so")
 			}
-			asked.fin()
+			asked.Fin()
 			if !isGoingAway(s) {
 				t.Error("nothing was heard of it")
 			}
-			w.wantAnnounced()
+			w.WantAnnounced()
 			time.Sleep(time.Second)
-			server.uni("00 00 14 01 61").fin()
+			server.Uni("00 00 14 01 61").Fin()
 			g, err := sub.Next(w.Context())
 			if err != nil || g.Sequence() != 20 {
 				t.Fatalf("the subscription has ended: %v", err)
@@ -120,20 +120,20 @@ func TestGoingAway(t *testing.T) {
 	})
 	t.Run("it asks no more", func(t *testing.T) {
 		shaken(t, func(_ *world, s *Session, server *peer, _ *stream) {
-			interest := server.openStream(interestHex)
+			interest := server.OpenStream(interestHex)
 			if isGoingAway(s) {
 				t.Error("it goes away before it said so")
 			}
-			interest.fin()
+			interest.Fin()
 			if !isGoingAway(s) {
 				t.Error("nothing was heard of it")
 			}
-			interest.wantEOF()
+			interest.WantEOF()
 		})
 	})
 	t.Run("its session ends", func(t *testing.T) {
 		shaken(t, func(_ *world, s *Session, server *peer, _ *stream) {
-			_ = server.conn.CloseWithError(0, "")
+			_ = server.Conn.CloseWithError(0, "")
 			if isGoingAway(s) {
 				t.Error("the end of a session is no word of leaving")
 			}
@@ -149,39 +149,40 @@ func TestFirstGroup(t *testing.T) {
 	t.Run("had", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, s := w.publisher(), w.client()
-			sub := s.openStream(fromGroup18)
-			up := p.accept(fromGroup18)
-			up.write("80 01 00 14")
-			sub.want("80 01 00 14")
+			sub := s.OpenStream(fromGroup18)
+			up := p.Accept(fromGroup18)
+			up.Send("80 01 00 14")
+			sub.Want("80 01 00 14")
 			for _, group := range []string{"00 00 12 01 61", "00 00 13 01 62", "00 00 14 01 63"} {
-				p.uni(group).fin()
-				s.acceptUni(group).wantEOF()
+				p.Uni(group).Fin()
+				s.AcceptUni(group).WantEOF()
 			}
 		})
 	})
 	t.Run("far", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, s := w.publisher(), w.client()
-			sub := s.openStream(fromGroup18)
-			up := p.accept(fromGroup18)
-			up.write("80 01 00 03")
-			up.wantReset(wire.CodeCancel)
-			again := p.accept("02 01 01 05 636c6f636b 80 01 00 00 00")
-			again.write("80 01 00 03")
-			sub.want("80 01 00 03")
-			p.uni("00 01 03 01 61").fin()
-			s.wantNoUni(time.Second) // it asked for later ones
+			sub := s.OpenStream(fromGroup18)
+			up := p.Accept(fromGroup18)
+			up.Send("80 01 00 03")
+			up.WantReset(wire.CodeCancel)
+			again := p.Accept("02 01 01 05 636c6f636b 80 01 00 00 00")
+			again.Send("80 01 00 03")
+			sub.Want("80 01 00 03")
+			p.Uni("00 01 03 01 61").Fin()
+			s.WantNoUni(time.Second) // it asked for later ones
 			other := w.client()
-			other.openStream(subscribeHex).want("80 01 00 03")
-			other.acceptUni("00 00 03 01 61").wantEOF()
+			other.OpenStream(subscribeHex).Want("80 01 00 03")
+			other.AcceptUni("00 00 03 01 61").WantEOF()
 		})
 	})
 	t.Run("not named by all", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p, s := w.publisher(), w.client()
-			s.openStream(subscribeHex)
-			s.openStream("02 01 01 05 636c6f636b 80 01 00 13 00")
-			p.accept(subscribeHex)
+			s.OpenStream(subscribeHex)
+			time.Sleep(time.Millisecond) // else either may be the first
+			s.OpenStream("02 01 01 05 636c6f636b 80 01 00 13 00")
+			p.Accept(subscribeHex)
 		})
 	})
 }

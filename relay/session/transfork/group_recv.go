@@ -106,7 +106,7 @@ func (s *Session) receiveFrame(r *base.Reader, group *moq.GroupWriter, size uint
 // was its sender who ended it, nothing comes of it.
 func codeOfGroup(err error) wire.Code {
 	switch {
-	case errors.Is(err, moq.ErrOverloaded):
+	case errors.Is(err, moq.ErrOverloaded), errors.Is(err, moq.ErrTooLarge):
 		return wire.CodeBounds
 	case errors.Is(err, moq.ErrDuplicate):
 		return wire.CodeDuplicate

@@ -15,77 +15,77 @@ func TestB6RefusedGroup(t *testing.T) {
 	for _, code := range []wire.Code{wire.CodeNotFound, wire.CodeCancel} {
 		t.Run(fmt.Sprintf("stopped with %d", code), func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				w.group(w.publish("clock"), 20, "a", "b")
+				w.Group(w.Publish("clock"), 20, "a", "b")
 				p := w.client()
-				p.openStream(subscribeHex).want("80 01 00 14")
+				p.OpenStream(subscribeHex).Want("80 01 00 14")
 				for range 2 {
-					refused := p.acceptUni("00 00 14 01 61") // complete, but its FIN is held back
-					refused.stop(code)
+					refused := p.AcceptUni("00 00 14 01 61") // complete, but its FIN is held back
+					refused.Stop(code)
 				}
-				again := p.acceptUni("00 00 14 01 61 01 62")
-				again.wantEOF()
-				p.wantNoUni(time.Second)
+				again := p.AcceptUni("00 00 14 01 61 01 62")
+				again.WantEOF()
+				p.WantNoUni(time.Second)
 			})
 		})
 	}
 	t.Run("between two frames that are far apart", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			g := w.open(w.publish("clock"), 20, "a")
+			g := w.Open(w.Publish("clock"), 20, "a")
 			p := w.client()
-			p.openStream(subscribeHex).want("80 01 00 14")
-			p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
-			again := p.acceptUni("00 00 14 01 61")
+			p.OpenStream(subscribeHex).Want("80 01 00 14")
+			p.AcceptUni("00 00 14 01 61").Stop(wire.CodeNotFound)
+			again := p.AcceptUni("00 00 14 01 61")
 			time.Sleep(2 * time.Second)
 			_ = g.WriteFrame([]byte("b"))
-			again.want("01 62")
+			again.Want("01 62")
 		})
 	})
 	t.Run("not once it was given up", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			w.open(w.publish("clock"), 20, "a")
+			w.Open(w.Publish("clock"), 20, "a")
 			p := w.client()
-			sub := p.openStream(subscribeHex)
-			sub.want("80 01 00 14")
-			s := p.acceptUni("00 00 14 01 61")
-			sub.fin()
-			s.wantReset(wire.CodeCancel)
-			p.wantNoUni(time.Second)
+			sub := p.OpenStream(subscribeHex)
+			sub.Want("80 01 00 14")
+			s := p.AcceptUni("00 00 14 01 61")
+			sub.Fin()
+			s.WantReset(wire.CodeCancel)
+			p.WantNoUni(time.Second)
 			p.wantAlive()
 		})
 	})
 	t.Run("not for ever", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			w.group(w.publish("clock"), 20, "a")
+			w.Group(w.Publish("clock"), 20, "a")
 			p := w.client()
-			p.openStream(subscribeHex).want("80 01 00 14")
+			p.OpenStream(subscribeHex).Want("80 01 00 14")
 			for range 1 + len(base.RetryDelays) {
-				p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
+				p.AcceptUni("00 00 14 01 61").Stop(wire.CodeNotFound)
 			}
-			p.wantNoUni(time.Second)
+			p.WantNoUni(time.Second)
 			p.wantAlive()
 		})
 	})
 	t.Run("not when the subscription is old", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			track := w.publish("clock")
+			track := w.Publish("clock")
 			p := w.client()
-			p.openStream(subscribeHex).want(infoHex)
+			p.OpenStream(subscribeHex).Want(infoHex)
 			time.Sleep(time.Second)
-			w.open(track, 20, "a")
-			p.acceptUni("00 00 14 01 61").stop(wire.CodeNotFound)
+			w.Open(track, 20, "a")
+			p.AcceptUni("00 00 14 01 61").Stop(wire.CodeNotFound)
 			_ = track
-			p.wantNoUni(time.Second)
+			p.WantNoUni(time.Second)
 		})
 	})
 	t.Run("not to one of ours", func(t *testing.T) {
 		bubble(t, withNode, func(w *world) {
-			w.group(w.publish("clock"), 20, "a")
+			w.Group(w.Publish("clock"), 20, "a")
 			p := w.connect()
-			p.openStream(markedClient).want(markedServer)
+			p.OpenStream(markedClient).Want(markedServer)
 			start := time.Now()
-			p.openStream(subscribeHex).want("80 01 00 14")
-			s := p.acceptUni("00 00 14 01 61")
-			s.wantEOF()
+			p.OpenStream(subscribeHex).Want("80 01 00 14")
+			s := p.AcceptUni("00 00 14 01 61")
+			s.WantEOF()
 			if took := time.Since(start); took > 2*rtt {
 				t.Errorf("the FIN came after %v, want it at once", took)
 			}
@@ -97,12 +97,12 @@ func TestB6RefusedGroup(t *testing.T) {
 // the frames do not.
 func TestB6HeldFIN(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		w.group(w.publish("clock"), 20, "a")
+		w.Group(w.Publish("clock"), 20, "a")
 		p := w.client()
-		p.openStream(subscribeHex).want("80 01 00 14")
-		s := p.acceptUni("00 00 14 01 61")
+		p.OpenStream(subscribeHex).Want("80 01 00 14")
+		s := p.AcceptUni("00 00 14 01 61")
 		start := time.Now()
-		s.wantEOF()
+		s.WantEOF()
 		if took := time.Since(start); took < base.WatchWindow || took > base.WatchWindow+2*rtt {
 			t.Errorf("the FIN came after %v, want about %v", took, base.WatchWindow)
 		}

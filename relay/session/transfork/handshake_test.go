@@ -21,7 +21,7 @@ const (
 	otherVersions = "00 02 c0000000ff0bad04 c0000000ff0bad02 01 4050 03 010203"
 )
 
-func withNode(w *world) { w.config.Node = "relay" }
+func withNode(w *world) { w.Config.Node = "relay" }
 
 func TestHandshake(t *testing.T) {
 	tests := []struct{ name, client, server, node string }{
@@ -34,14 +34,14 @@ func TestHandshake(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, withNode, func(w *world) {
 				p := w.connect()
-				s := p.openStream(tt.client)
-				s.want(tt.server)
-				p.accept(interestHex)
+				s := p.OpenStream(tt.client)
+				s.Want(tt.server)
+				p.Accept(interestHex)
 				<-w.session(0).Ready()
 				if got := w.session(0).Node(); got != tt.node {
 					t.Errorf("the peer is %q, want %q", got, tt.node)
 				}
-				s.wantSilence(time.Minute) // nothing more on the Session stream
+				s.WantSilence(time.Minute) // nothing more on the Session stream
 				p.wantAlive()
 			})
 		})
@@ -53,9 +53,9 @@ func TestHandshaken(t *testing.T) {
 	var marks []string
 	bubble(t, func(w *world) {
 		withNode(w)
-		w.config.Handshaken = func(mark string) { marks = append(marks, mark) }
+		w.Config.Handshaken = func(mark string) { marks = append(marks, mark) }
 	}, func(w *world) {
-		w.connect().openStream(markedClient).want(markedServer)
+		w.connect().OpenStream(markedClient).Want(markedServer)
 		w.client()
 	})
 	if strings.Join(marks, ",") != "n1," {
@@ -79,11 +79,11 @@ func TestHandshakeRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
 				p := w.connect()
-				p.openStream(tt.client)
-				p.wantClosed(tt.code)
+				p.OpenStream(tt.client)
+				p.WantClosed(tt.code)
 				settle()
-				w.wantMetric("sessions_refused_total", "reason="+tt.reason, 1)
-				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
+				w.WantMetric("sessions_refused_total", "reason="+tt.reason, 1)
+				w.WantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
 			})
 		})
 	}
@@ -102,15 +102,15 @@ func TestB21HandshakeTimeLimit(t *testing.T) {
 			bubble(t, nil, func(w *world) {
 				p := w.connect()
 				if tt.client != "" {
-					p.openStream(tt.client)
+					p.OpenStream(tt.client)
 				}
 				start := time.Now()
-				p.wantClosed(wire.CodeTransport)
-				if took, most := time.Since(start), w.config.HandshakeTimeout+rtt; took > most {
+				p.WantClosed(wire.CodeTransport)
+				if took, most := time.Since(start), w.Config.HandshakeTimeout+rtt; took > most {
 					t.Errorf("closed after %v, want at most %v", took, most)
 				}
 				settle()
-				w.wantMetric("sessions_refused_total", "reason=timeout", 1)
+				w.WantMetric("sessions_refused_total", "reason=timeout", 1)
 			})
 		})
 	}
@@ -123,14 +123,14 @@ func dialled(t *testing.T, change func(*session.Config), f func(w *world, s *Ses
 	bubble(t, func(w *world) {
 		// The relay's endpoint hands its connection to the test instead of serving it.
 		accepted = make(chan transport.Conn, 1)
-		w.wrap = func(c transport.Conn) transport.Conn { accepted <- c; return idle{c} }
+		w.Wrap = func(c transport.Conn) transport.Conn { accepted <- c; return idle{c} }
 	}, func(w *world) {
-		c := w.config
+		c := w.Config
 		if change != nil {
 			change(&c)
 		}
-		conn := w.dial(nil)
-		server := &peer{w, <-accepted}
+		conn := w.Dial(nil)
+		server := w.peer(<-accepted)
 		s := Client(conn, c).(*Session)
 		ctx, cancel := context.WithCancel(w.Context())
 		done := make(chan struct{})
@@ -155,19 +155,19 @@ func (c idle) AcceptStream(ctx context.Context) (transport.Stream, error) {
 func TestClientHandshake(t *testing.T) {
 	t.Run("without a name", func(t *testing.T) {
 		dialled(t, nil, func(_ *world, s *Session, server *peer) {
-			hello := server.accept(sessionClientHex)
-			server.wantNoStream(time.Second) // over WebTransport it could overtake
+			hello := server.Accept(sessionClientHex)
+			server.WantNoStream(time.Second) // over WebTransport it could overtake
 			if s.IsReady() {
 				t.Error("ready before the answer")
 			}
-			hello.write(sessionServerHex)
-			server.accept(interestHex)
+			hello.Send(sessionServerHex)
+			server.Accept(interestHex)
 			<-s.Ready()
 		})
 	})
 	t.Run("with a name", func(t *testing.T) {
 		dialled(t, func(c *session.Config) { c.Node = "n1" }, func(_ *world, s *Session, server *peer) {
-			server.accept(markedClient).write(markedServer)
+			server.Accept(markedClient).Send(markedServer)
 			<-s.Ready()
 			if s.Node() != "relay" {
 				t.Errorf("the server is %q, want relay", s.Node())
@@ -179,10 +179,10 @@ func TestClientHandshake(t *testing.T) {
 // TestB24ClientChecksVersion: the server may only choose what was offered.
 func TestB24ClientChecksVersion(t *testing.T) {
 	dialled(t, nil, func(_ *world, s *Session, server *peer) {
-		server.accept(sessionClientHex).write("c0000000ff0bad04 00")
-		<-server.conn.Context().Done()
-		if e, ok := errors.AsType[*transport.CloseError](context.Cause(server.conn.Context())); !ok || e.Code != uint32(wire.CodeVersion) {
-			t.Errorf("ended with %v, want code 9", context.Cause(server.conn.Context()))
+		server.Accept(sessionClientHex).Send("c0000000ff0bad04 00")
+		<-server.Conn.Context().Done()
+		if e, ok := errors.AsType[*transport.CloseError](context.Cause(server.Conn.Context())); !ok || e.Code != uint32(wire.CodeVersion) {
+			t.Errorf("ended with %v, want code 9", context.Cause(server.Conn.Context()))
 		}
 		if s.IsReady() {
 			t.Error("the session is ready")
@@ -192,10 +192,10 @@ func TestB24ClientChecksVersion(t *testing.T) {
 
 func TestB21ClientTimeLimit(t *testing.T) {
 	dialled(t, nil, func(w *world, _ *Session, server *peer) {
-		server.accept(sessionClientHex).write("c000")
+		server.Accept(sessionClientHex).Send("c000")
 		start := time.Now()
-		<-server.conn.Context().Done()
-		if took := time.Since(start); took > w.config.HandshakeTimeout+rtt {
+		<-server.Conn.Context().Done()
+		if took := time.Since(start); took > w.Config.HandshakeTimeout+rtt {
 			t.Errorf("gave up after %v", took)
 		}
 	})
@@ -207,7 +207,7 @@ func TestB14SessionUpdate(t *testing.T) {
 		p := w.connect()
 		s := p.shake()
 		for _, update := range []string{"802625a0" /* S5 */, "5388", "80010000", "00", "ffffffffffffffff"} {
-			s.write(update)
+			s.Send(update)
 			settle()
 			p.wantAlive()
 		}
@@ -218,8 +218,8 @@ func TestEndOfSessionStream(t *testing.T) {
 	t.Run("FIN closes with 0", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p := w.connect()
-			p.shake().fin()
-			if e := p.wantClosed(wire.CodeCancel); e.Reason != "cancelled" {
+			p.shake().Fin()
+			if e := p.WantClosed(wire.CodeCancel); e.Reason != "cancelled" {
 				t.Errorf("reason %q, want cancelled", e.Reason)
 			}
 		})
@@ -227,8 +227,8 @@ func TestEndOfSessionStream(t *testing.T) {
 	t.Run("reset closes with 4", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
 			p := w.connect()
-			p.shake().reset(wire.CodeCancel)
-			p.wantClosed(wire.CodeTransport)
+			p.shake().Reset(wire.CodeCancel)
+			p.WantClosed(wire.CodeTransport)
 		})
 	})
 }
@@ -241,21 +241,21 @@ func TestClose(t *testing.T) {
 		reason string
 		isNil  bool // Run's result
 	}{
-		{"the peer leaves", func(_ *world, p *peer) { _ = p.conn.CloseWithError(0, "bye") }, "peer", false},
-		{"the peer complains", func(_ *world, p *peer) { _ = p.conn.CloseWithError(5, "bad") }, "peer_error", false},
-		{"Close", func(w *world, p *peer) { w.session(0).Close(0, "the relay stops"); p.wantClosed(wire.CodeCancel) }, "local", false},
-		{"the context of Run", func(w *world, p *peer) { w.cancel(); p.wantClosed(wire.CodeCancel) }, "local", true},
+		{"the peer leaves", func(_ *world, p *peer) { _ = p.Conn.CloseWithError(0, "bye") }, "peer", false},
+		{"the peer complains", func(_ *world, p *peer) { _ = p.Conn.CloseWithError(5, "bad") }, "peer_error", false},
+		{"Close", func(w *world, p *peer) { w.session(0).Close(0, "the relay stops"); p.WantClosed(wire.CodeCancel) }, "local", false},
+		{"the context of Run", func(w *world, p *peer) { w.Cancel(); p.WantClosed(wire.CodeCancel) }, "local", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
 				p := w.client()
-				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 1)
+				w.WantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 1)
 				tt.end(w, p)
 				settle()
-				w.wantMetric("sessions_closed_total", "reason="+tt.reason, 1)
-				w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
-				if errs := w.ended(); len(errs) != 1 || (errs[0] == nil) != tt.isNil {
+				w.WantMetric("sessions_closed_total", "reason="+tt.reason, 1)
+				w.WantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 0)
+				if errs := w.Ended(); len(errs) != 1 || (errs[0] == nil) != tt.isNil {
 					t.Errorf("Run returned %v", errs)
 				}
 			})
@@ -267,7 +267,7 @@ func TestClose(t *testing.T) {
 // yet the other end learns the code of the close.
 func TestCloseOverWebTransport(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		conn := w.dial(func(c *transport.DialConfig) { c.WebTransport = true })
+		conn := w.Dial(func(c *transport.DialConfig) { c.WebTransport = true })
 		s := Client(conn, session.Config{})
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(context.Background()) }() // received below

@@ -55,7 +55,7 @@ func (s *recordedStream) SetPriority(urgency uint8, incremental bool) {
 func TestB11Priority(t *testing.T) {
 	var seen urgencies
 	bubble(t, func(w *world) {
-		w.wrap = func(c transport.Conn) transport.Conn { return recorded{c, &seen} }
+		w.Wrap = func(c transport.Conn) transport.Conn { return recorded{c, &seen} }
 	}, func(w *world) {
 		want := func(why string, want ...string) {
 			t.Helper()
@@ -64,22 +64,22 @@ func TestB11Priority(t *testing.T) {
 				t.Errorf("%s: urgencies are %s, want %s", why, got, strings.Join(want, ", "))
 			}
 		}
-		video, audio := w.publish("video"), w.publish("audio")
+		video, audio := w.Publish("video"), w.Publish("audio")
 		p := w.client()
-		p.openStream("02 00 01 05 766964656f 82 01 00 00 00").want("82 01 00 00") // priority 2
+		p.OpenStream("02 00 01 05 766964656f 82 01 00 00 00").Want("82 01 00 00") // priority 2
 		for seq := range uint64(5) {
-			w.open(video, seq, "v")
+			w.Open(video, seq, "v")
 			settle()
 		}
 		want("only one priority in use", "5 true", "4 true", "3 true", "2 true", "1 true")
-		sub := p.openStream("02 01 01 05 617564696f 81 00 00 00 00") // priority 1, ascending
-		sub.want("81 00 00 00")
-		w.open(audio, 0, "a")
-		w.open(audio, 1, "a")
+		sub := p.OpenStream("02 01 01 05 617564696f 81 00 00 00 00") // priority 1, ascending
+		sub.Want("81 00 00 00")
+		w.Open(audio, 0, "a")
+		w.Open(audio, 1, "a")
 		want("the smaller number goes first", "6 true", "5 true", "4 true", "3 true", "2 true", "1 false", "1 false")
-		sub.write("03 00 00 00 00")
+		sub.Send("03 00 00 00 00")
 		want("priority 3 comes last", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
-		sub.fin()
+		sub.Fin()
 		want("and has no effect when it is gone", "5 true", "4 true", "3 true", "2 true", "1 true", "2 false", "2 false")
 	})
 }
@@ -87,20 +87,20 @@ func TestB11Priority(t *testing.T) {
 // TestB11Expiry: a group that is older than the subscriber wants is reset.
 func TestB11Expiry(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		w.open(track, 1, "a")
+		track := w.Publish("clock")
+		w.Open(track, 1, "a")
 		p := w.client()
-		sub := p.openStream("02 00 01 05 636c6f636b 80 01 41f4 00 00") // 500 ms
-		sub.want("80 01 41f4 01")
-		old := p.acceptUni("00 00 01 01 61")
-		w.open(track, 2, "b")
-		p.acceptUni("00 00 02 01 62")
-		old.wantSilence(400 * time.Millisecond)
-		w.open(track, 3, "c")
+		sub := p.OpenStream("02 00 01 05 636c6f636b 80 01 41f4 00 00") // 500 ms
+		sub.Want("80 01 41f4 01")
+		old := p.AcceptUni("00 00 01 01 61")
+		w.Open(track, 2, "b")
+		p.AcceptUni("00 00 02 01 62")
+		old.WantSilence(400 * time.Millisecond)
+		w.Open(track, 3, "c")
 		time.Sleep(200 * time.Millisecond)
-		w.open(track, 4, "d")
-		old.wantReset(wire.CodeCancel)
-		sub.want("01 00 00")
-		w.wantMetric("groups_dropped_total", "reason=stale", 1)
+		w.Open(track, 4, "d")
+		old.WantReset(wire.CodeCancel)
+		sub.Want("01 00 00")
+		w.WantMetric("groups_dropped_total", "reason=stale", 1)
 	})
 }

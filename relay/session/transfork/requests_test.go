@@ -30,9 +30,9 @@ func TestRefusedStreams(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.client()
 		for _, tt := range tests {
-			s := p.openStream(tt.bytes)
-			s.wantReset(tt.code)
-			s.wantStop(tt.code)
+			s := p.OpenStream(tt.bytes)
+			s.WantReset(tt.code)
+			s.WantStop(tt.code)
 		}
 		p.wantAlive()
 	})
@@ -41,9 +41,9 @@ func TestRefusedStreams(t *testing.T) {
 func TestRefusedUniStreams(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.client()
-		p.uni("05").wantStop(wire.CodeDecode)           // N5
-		p.uni("00 07 01").wantStop(wire.CodeNotFound)   // N6
-		p.uni("00 0701 00").wantStop(wire.CodeNotFound) // with a frame behind it
+		p.Uni("05").WantStop(wire.CodeDecode)           // N5
+		p.Uni("00 07 01").WantStop(wire.CodeNotFound)   // N6
+		p.Uni("00 0701 00").WantStop(wire.CodeNotFound) // with a frame behind it
 		p.wantAlive()
 	})
 }
@@ -54,14 +54,14 @@ func TestB19DyingStreams(t *testing.T) {
 	for _, kind := range []transport.Kind{transport.QUIC, transport.WebTransport} {
 		t.Run(kind.String(), func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				p := &peer{w, w.dial(func(c *transport.DialConfig) { c.WebTransport = kind == transport.WebTransport })}
+				p := w.peer(w.Dial(func(c *transport.DialConfig) { c.WebTransport = kind == transport.WebTransport }))
 				p.shake()
-				p.accept(interestHex)
-				for _, end := range []func(*stream){(*stream).fin, func(s *stream) { s.reset(wire.CodeCancel) }} {
-					end(p.openStream(""))
-					end(p.uni(""))
-					end(p.openStream("02"))
-					end(p.uni("00"))
+				p.Accept(interestHex)
+				for _, end := range []func(*stream){(*stream).Fin, func(s *stream) { s.Reset(wire.CodeCancel) }} {
+					end(p.OpenStream(""))
+					end(p.Uni(""))
+					end(p.OpenStream("02"))
+					end(p.Uni("00"))
 				}
 				settle()
 				p.wantAlive()
@@ -74,10 +74,10 @@ func TestB19DyingStreams(t *testing.T) {
 func TestSlowStreams(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.client()
-		s := p.openStream("02 00 01")
-		u := p.uni("00")
-		s.wantReset(wire.CodeDecode)
-		u.wantStop(wire.CodeDecode)
+		s := p.OpenStream("02 00 01")
+		u := p.Uni("00")
+		s.WantReset(wire.CodeDecode)
+		u.WantStop(wire.CodeDecode)
 		p.wantAlive()
 	})
 }
@@ -86,40 +86,40 @@ func TestSlowStreams(t *testing.T) {
 // that are not mapped.
 func TestB25UnmappedCodes(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		w.group(track, 0, "a")
-		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.Protocols = []transport.Protocol{{ALPN: "moqf-02"}} })}
+		track := w.Publish("clock")
+		w.Group(track, 0, "a")
+		p := w.peer(w.Dial(func(c *transport.DialConfig) { c.Protocols = []transport.Protocol{{ALPN: "moqf-02"}} }))
 		p.shake()
-		p.accept(interestHex)
-		sub := p.openStream(subscribeHex)
-		sub.want(infoHex)
-		p.acceptUni("00 00 00 01 61").stop(13) // raw 13: too early
-		p.acceptUni("00 00 00 01 61").wantEOF()
-		sub.reset(0)
-		sub.wantReset(wire.CodeCancel)
+		p.Accept(interestHex)
+		sub := p.OpenStream(subscribeHex)
+		sub.Want(infoHex)
+		p.AcceptUni("00 00 00 01 61").Stop(13) // raw 13: too early
+		p.AcceptUni("00 00 00 01 61").WantEOF()
+		sub.Reset(0)
+		sub.WantReset(wire.CodeCancel)
 		p.wantAlive()
 	})
 }
 
 func TestLimitsOnRequests(t *testing.T) {
-	bubble(t, func(w *world) { w.config.Limits = session.Limits{Subscriptions: 2, Interests: 2} }, func(w *world) {
-		w.publish("clock")
+	bubble(t, func(w *world) { w.Config.Limits = session.Limits{Subscriptions: 2, Interests: 2} }, func(w *world) {
+		w.Publish("clock")
 		p := w.client()
-		p.openStream(subscribeHex).want(infoHex)
-		second := p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00")
-		second.want(infoHex)
-		p.openStream("02 02 01 05 636c6f636b 80 01 00 00 00").wantReset(wire.CodeBounds)
-		p.openStream("04 01 05 636c6f636b").wantReset(wire.CodeBounds)
-		second.fin()
-		second.wantEOF()
-		third := p.openStream("02 03 01 05 636c6f636b 80 01 00 00 00")
-		third.want(infoHex)
-		third.fin()
-		third.wantEOF()
+		p.OpenStream(subscribeHex).Want(infoHex)
+		second := p.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00")
+		second.Want(infoHex)
+		p.OpenStream("02 02 01 05 636c6f636b 80 01 00 00 00").WantReset(wire.CodeBounds)
+		p.OpenStream("04 01 05 636c6f636b").WantReset(wire.CodeBounds)
+		second.Fin()
+		second.WantEOF()
+		third := p.OpenStream("02 03 01 05 636c6f636b 80 01 00 00 00")
+		third.Want(infoHex)
+		third.Fin()
+		third.WantEOF()
 		for range 2 {
-			p.openStream(interestHex).want(activeClockHex)
+			p.OpenStream(interestHex).Want(activeClockHex)
 		}
-		p.openStream(interestHex).wantReset(wire.CodeBounds)
+		p.OpenStream(interestHex).WantReset(wire.CodeBounds)
 		p.wantAlive()
 	})
 }
@@ -127,42 +127,42 @@ func TestLimitsOnRequests(t *testing.T) {
 // TestDuplicateSubscribeID: an id names one subscription at a time.
 func TestDuplicateSubscribeID(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		w.publish("clock")
+		w.Publish("clock")
 		p := w.client()
-		first := p.openStream(subscribeHex)
-		first.want(infoHex)
-		p.openStream(subscribeHex).wantReset(wire.CodeDuplicate)
-		first.fin()
-		first.wantEOF()
-		p.openStream(subscribeHex).want(infoHex)
+		first := p.OpenStream(subscribeHex)
+		first.Want(infoHex)
+		p.OpenStream(subscribeHex).WantReset(wire.CodeDuplicate)
+		first.Fin()
+		first.WantEOF()
+		p.OpenStream(subscribeHex).Want(infoHex)
 	})
 }
 
 // TestControlRate: a peer that sends too many control messages is read more
 // slowly, and closed if it does not stop.
 func TestControlRate(t *testing.T) {
-	limit := func(w *world) { w.config.Limits = session.Limits{ControlRate: 200, ControlBurst: 1000} }
+	limit := func(w *world) { w.Config.Limits = session.Limits{ControlRate: 200, ControlBurst: 1000} }
 	t.Run("a burst passes", func(t *testing.T) {
 		bubble(t, limit, func(w *world) {
 			s := w.connect().shake()
-			s.writeBytes(make([]byte, 1900)) // 1000 at once, the rest in 4.5 s
+			s.SendBytes(make([]byte, 1900)) // 1000 at once, the rest in 4.5 s
 			settle()
 			time.Sleep(20 * time.Second)
 			w.connect().shake()
-			w.wantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 2)
+			w.WantMetric("sessions", "peer=client,protocol=moq-transfork,transport=quic", 2)
 		})
 	})
 	t.Run("a flood ends the session", func(t *testing.T) {
 		bubble(t, limit, func(w *world) {
 			p := w.connect()
-			p.shake().writeBytes(make([]byte, 100_000))
+			p.shake().SendBytes(make([]byte, 100_000))
 			start := time.Now()
-			p.wantClosed(wire.CodeBounds)
+			p.WantClosed(wire.CodeBounds)
 			if took := time.Since(start); took < base.MaxOverrun-rtt || took > base.MaxOverrun+time.Second {
 				t.Errorf("closed after %v, want about %v", took, base.MaxOverrun)
 			}
 			settle()
-			w.wantMetric("sessions_closed_total", "reason=limit", 1)
+			w.WantMetric("sessions_closed_total", "reason=limit", 1)
 		})
 	})
 }
@@ -172,7 +172,7 @@ func TestPanic(t *testing.T) {
 	session.PanicsAreFatal = false
 	defer func() { session.PanicsAreFatal = true }()
 	bubble(t, func(w *world) {
-		w.config.Accept = func(p moq.Path) error {
+		w.Config.Accept = func(p moq.Path) error {
 			if p == moq.NewPath("clock") {
 				panic("BUG: a test")
 			}
@@ -182,11 +182,11 @@ func TestPanic(t *testing.T) {
 		other := w.client()
 		p := w.connect()
 		p.shake()
-		p.accept(interestHex).write(activeClockHex)
-		p.wantClosed(wire.CodeTransport)
+		p.Accept(interestHex).Send(activeClockHex)
+		p.WantClosed(wire.CodeTransport)
 		settle()
-		w.wantMetric("panics_total", "", 1)
-		w.wantMetric("sessions_closed_total", "reason=panic", 1)
+		w.WantMetric("panics_total", "", 1)
+		w.WantMetric("sessions_closed_total", "reason=panic", 1)
 		other.wantAlive()
 	})
 }
@@ -200,7 +200,7 @@ func TestHostileBytes(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	bubble(t, nil, func(w *world) {
-		w.group(w.publish("clock"), 20, "a")
+		w.Group(w.Publish("clock"), 20, "a")
 		for range 20 {
 			p, announcements := w.announcer()
 			for range 50 {
@@ -213,9 +213,9 @@ func TestHostileBytes(t *testing.T) {
 				var err error
 				switch random.IntN(3) {
 				case 0:
-					str, err = p.conn.OpenUniStream()
+					str, err = p.Conn.OpenUniStream()
 				case 1:
-					str, err = p.conn.OpenStream(w.Context())
+					str, err = p.Conn.OpenStream(w.Context())
 				default:
 					str = announcements
 				}
@@ -228,7 +228,7 @@ func TestHostileBytes(t *testing.T) {
 				}
 			}
 			settle()
-			_ = p.conn.CloseWithError(0, "")
+			_ = p.Conn.CloseWithError(0, "")
 		}
 		w.client().wantAlive()
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
@@ -26,12 +27,12 @@ func TestB12Info(t *testing.T) {
 		{"ascending, 500 ms", "02 00 " + catalog + " 82 00 41f4 00 00", "82 00 41f4 07"},
 	}
 	bubble(t, nil, func(w *world) {
-		track := w.publish("bbb", "1730956818", "catalog.json")
-		w.group(track, 7, "x")
+		track := w.Publish("bbb", "1730956818", "catalog.json")
+		w.Group(track, 7, "x")
 		for _, tt := range tests {
 			p := w.client()
-			p.openStream(tt.subscribe).want(tt.info)
-			p.nextUni()
+			p.OpenStream(tt.subscribe).Want(tt.info)
+			p.NextUni()
 		}
 	})
 }
@@ -42,19 +43,19 @@ func TestB12InfoWaits(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
 		s := w.client()
-		sub := s.openStream(subscribeHex)
-		up := p.accept(subscribeHex)
-		sub.wantSilence(answerWait / 2)
-		up.write("80 01 00 14") // U4
-		sub.want("80 01 00 14")
-		w.client().openStream(subscribeHex).want("80 01 00 14") // and then at once
+		sub := s.OpenStream(subscribeHex)
+		up := p.Accept(subscribeHex)
+		sub.WantSilence(answerWait / 2)
+		up.Send("80 01 00 14") // U4
+		sub.Want("80 01 00 14")
+		w.client().OpenStream(subscribeHex).Want("80 01 00 14") // and then at once
 	})
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
-		sub := w.client().openStream(subscribeHex)
-		p.accept(subscribeHex)
+		sub := w.client().OpenStream(subscribeHex)
+		p.Accept(subscribeHex)
 		start := time.Now()
-		sub.want(infoHex)
+		sub.Want(infoHex)
 		if took := time.Since(start); took > answerWait+rtt {
 			t.Errorf("INFO took %v, want about %v", took, answerWait)
 		}
@@ -64,23 +65,23 @@ func TestB12InfoWaits(t *testing.T) {
 // TestNewcomer: the newest group from its first frame, then whatever comes.
 func TestNewcomer(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		w.group(track, 19, "old")
-		g := w.open(track, 20, "2024-11-07 05:20:", "18")
+		track := w.Publish("clock")
+		w.Group(track, 19, "old")
+		g := w.Open(track, 20, "2024-11-07 05:20:", "18")
 		p := w.client()
-		p.openStream(subscribeHex).want("80 01 00 14")
-		live := p.acceptUni("00 00 14 11 323032342d31312d30372030353a32303a 02 3138")
+		p.OpenStream(subscribeHex).Want("80 01 00 14")
+		live := p.AcceptUni("00 00 14 11 323032342d31312d30372030353a32303a 02 3138")
 		if err := g.WriteFrame([]byte("19")); err != nil {
 			t.Fatal(err)
 		}
-		live.want("02 3139")
+		live.Want("02 3139")
 		_ = g.Finish()
-		live.wantEOF() // G3
-		w.group(track, 21, "", "z")
-		next := p.acceptUni("00 00 15 00 01 7a")
-		next.wantEOF()
-		w.group(track, 22)
-		p.acceptUni("00 00 16").wantEOF() // a group without frames
+		live.WantEOF() // G3
+		w.Group(track, 21, "", "z")
+		next := p.AcceptUni("00 00 15 00 01 7a")
+		next.WantEOF()
+		w.Group(track, 22)
+		p.AcceptUni("00 00 16").WantEOF() // a group without frames
 	})
 }
 
@@ -88,17 +89,17 @@ func TestNewcomer(t *testing.T) {
 // once arrive as they are.
 func TestLargeFrames(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
+		track := w.Publish("clock")
 		p := w.client()
-		p.openStream(subscribeHex).want(infoHex)
+		p.OpenStream(subscribeHex).Want(infoHex)
 		for i, size := range []int{1, 63, 64, 1100, 1150, 1200, 2038, 2048, 2049, 20_000, 400_000} {
 			frame := strings.Repeat("x", size)
-			w.group(track, uint64(i), frame, "y")
+			w.Group(track, uint64(i), frame, "y")
 			want := wire.Group{Sequence: uint64(i)}.Append([]byte{0})
 			want = append(wire.FrameHeader{Size: uint64(size)}.Append(want), frame...)
-			s := p.nextUni()
-			s.wantBytes(append(want, 1, 'y'))
-			s.wantEOF()
+			s := p.NextUni()
+			s.WantBytes(append(want, 1, 'y'))
+			s.WantEOF()
 		}
 	})
 }
@@ -106,25 +107,25 @@ func TestLargeFrames(t *testing.T) {
 // TestB7EndOfTrack: the groups, then FIN, late enough not to overtake them.
 func TestB7EndOfTrack(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		g := w.open(track, 20, "a")
+		track := w.Publish("clock")
+		g := w.Open(track, 20, "a")
 		p := w.client()
-		sub := p.openStream(subscribeHex)
-		sub.want("80 01 00 14")
-		last := p.acceptUni("00 00 14 01 61")
+		sub := p.OpenStream(subscribeHex)
+		sub.Want("80 01 00 14")
+		last := p.AcceptUni("00 00 14 01 61")
 		time.Sleep(2 * time.Second)
 		track.End(moq.ErrEnded)
-		sub.wantSilence(time.Second) // the group is still open
+		sub.WantSilence(time.Second) // the group is still open
 		_ = g.WriteFrame([]byte("b"))
 		_ = g.Finish()
-		last.want("01 62")
-		last.wantEOF()
+		last.Want("01 62")
+		last.WantEOF()
 		start := time.Now()
-		sub.wantEOF()
+		sub.WantEOF()
 		if took := time.Since(start); took < 2*rtt+25*time.Millisecond-time.Millisecond || took > 200*time.Millisecond {
 			t.Errorf("the FIN came %v after the last group", took)
 		}
-		p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00").want("80 01 00 14") // what is cached is still there
+		p.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00").Want("80 01 00 14") // what is cached is still there
 	})
 }
 
@@ -141,16 +142,16 @@ func TestB7EndWithError(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				track := w.publish("clock")
-				w.open(track, 20, "a")
+				track := w.Publish("clock")
+				w.Open(track, 20, "a")
 				p := w.client()
-				sub := p.openStream(subscribeHex)
-				sub.want("80 01 00 14")
-				last := p.acceptUni("00 00 14 01 61")
+				sub := p.OpenStream(subscribeHex)
+				sub.Want("80 01 00 14")
+				last := p.AcceptUni("00 00 14 01 61")
 				track.End(tt.err)
-				last.wantReset(tt.code)
-				sub.wantResetAfterData(tt.code) // a GROUP_DROP, unless the reset overtakes it
-				sub.wantStop(tt.code)
+				last.WantReset(tt.code)
+				sub.WantResetAfterData(tt.code) // a GROUP_DROP, unless the reset overtakes it
+				sub.WantStop(tt.code)
 			})
 		})
 	}
@@ -160,25 +161,25 @@ func TestB7EndWithError(t *testing.T) {
 // is being sent with it.
 func TestB8Unsubscribe(t *testing.T) {
 	leave := map[string]func(*stream){
-		"FIN":   func(s *stream) { s.fin(); s.wantEOF() },
-		"reset": func(s *stream) { s.reset(wire.CodeCancel); s.wantReset(wire.CodeCancel) },
+		"FIN":   func(s *stream) { s.Fin(); s.WantEOF() },
+		"reset": func(s *stream) { s.Reset(wire.CodeCancel); s.WantReset(wire.CodeCancel) },
 	}
 	for name, leave := range leave {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				track := w.publish("clock")
-				g := w.open(track, 20, "a")
+				track := w.Publish("clock")
+				g := w.Open(track, 20, "a")
 				p := w.client()
-				sub := p.openStream(subscribeHex)
-				sub.want("80 01 00 14")
-				s := p.acceptUni("00 00 14 01 61")
-				w.wantMetric("subscriptions", "side=down", 1)
+				sub := p.OpenStream(subscribeHex)
+				sub.Want("80 01 00 14")
+				s := p.AcceptUni("00 00 14 01 61")
+				w.WantMetric("subscriptions", "side=down", 1)
 				leave(sub)
-				s.wantReset(wire.CodeCancel)
+				s.WantReset(wire.CodeCancel)
 				_ = g.WriteFrame([]byte("b"))
-				w.group(track, 21, "c")
-				p.wantNoUni(time.Second)
-				w.wantMetric("subscriptions", "side=down", 0)
+				w.Group(track, 21, "c")
+				p.WantNoUni(time.Second)
+				w.WantMetric("subscriptions", "side=down", 0)
 				if d, _ := track.Demand(); d.Subscribers != 0 {
 					t.Errorf("%d subscribers are left", d.Subscribers)
 				}
@@ -207,22 +208,22 @@ func TestB9Truncated(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				track := w.publish("clock")
-				g := w.open(track, 20, "a")
+				track := w.Publish("clock")
+				g := w.Open(track, 20, "a")
 				p := w.client()
-				sub := p.openStream(subscribeHex)
-				sub.want("80 01 00 14")
-				s := p.acceptUni("00 00 14 01 61")
+				sub := p.OpenStream(subscribeHex)
+				sub.Want("80 01 00 14")
+				s := p.AcceptUni("00 00 14 01 61")
 				tt.abort(g)
 				if tt.name == "inside a frame" {
-					s.want("0a 68616c66")
+					s.Want("0a 68616c66")
 				}
-				s.wantReset(tt.code)
+				s.WantReset(tt.code)
 				drop := wire.GroupDrop{First: 20, Code: tt.code}
-				sub.wantBytes(drop.Append(nil))
-				w.group(track, 21, "c")
-				p.acceptUni("00 00 15 01 63").wantEOF()
-				w.wantMetric("groups_dropped_total", "reason=upstream_reset", 1)
+				sub.WantBytes(drop.Append(nil))
+				w.Group(track, 21, "c")
+				p.AcceptUni("00 00 15 01 63").WantEOF()
+				w.WantMetric("groups_dropped_total", "reason=upstream_reset", 1)
 			})
 		})
 	}
@@ -232,45 +233,45 @@ func TestB9Truncated(t *testing.T) {
 // that never comes is reported.
 func TestB10LateGroups(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		w.group(track, 5, "five")
+		track := w.Publish("clock")
+		w.Group(track, 5, "five")
 		p := w.client()
-		sub := p.openStream(subscribeHex)
-		sub.want("80 01 00 05")
-		p.acceptUni("00 00 05 04 66697665")
-		w.group(track, 8, "8")
-		p.acceptUni("00 00 08 01 38")
-		w.group(track, 7, "7")
-		p.acceptUni("00 00 07 01 37")
+		sub := p.OpenStream(subscribeHex)
+		sub.Want("80 01 00 05")
+		p.AcceptUni("00 00 05 04 66697665")
+		w.Group(track, 8, "8")
+		p.AcceptUni("00 00 08 01 38")
+		w.Group(track, 7, "7")
+		p.AcceptUni("00 00 07 01 37")
 		track.Drop(6, 6, moq.UpstreamReset)
-		sub.want("06 00 0e")
+		sub.Want("06 00 0e")
 		track.Drop(70, 72, moq.UpstreamReset)
-		sub.want("4046 02 0e")
+		sub.Want("4046 02 0e")
 	})
 }
 
 // TestB10Range: the first and the last group that are asked for.
 func TestB10Range(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
+		track := w.Publish("clock")
 		for seq := range uint64(5) {
-			w.group(track, seq, fmt.Sprint(seq))
+			w.Group(track, seq, fmt.Sprint(seq))
 		}
 		p := w.client()
-		sub := p.openStream("02 00 01 05 636c6f636b 80 00 00 03 06") // ascending, groups 2 to 5
-		sub.want("80 00 00 04")
+		sub := p.OpenStream("02 00 01 05 636c6f636b 80 00 00 03 06") // ascending, groups 2 to 5
+		sub.Want("80 00 00 04")
 		for seq := 2; seq <= 4; seq++ {
-			p.acceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
+			p.AcceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
 		}
-		w.group(track, 6, "6")
-		w.group(track, 5, "5")
-		p.acceptUni("00 00 05 01 35")
-		sub.wantEOF()
-		p.wantNoUni(time.Second)
+		w.Group(track, 6, "6")
+		w.Group(track, 5, "5")
+		p.AcceptUni("00 00 05 01 35")
+		sub.WantEOF()
+		p.WantNoUni(time.Second)
 
-		sub = p.openStream("02 01 01 05 636c6f636b 80 00 00 00 02") // only group 1, newest first
-		sub.want("80 00 00 06")
-		sub.wantEOF()
+		sub = p.OpenStream("02 01 01 05 636c6f636b 80 00 00 00 02") // only group 1, newest first
+		sub.Want("80 00 00 06")
+		sub.WantEOF()
 	})
 }
 
@@ -279,33 +280,33 @@ func TestB15SubscribeUpdate(t *testing.T) {
 	for name, update := range map[string]string{"U6, five fields": "02 01 41f4 00 0a", "four fields": "02 01 00 0a"} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, nil, func(w *world) {
-				track := w.publish("clock")
-				w.group(track, 8, "8")
+				track := w.Publish("clock")
+				w.Group(track, 8, "8")
 				p := w.client()
-				sub := p.openStream(subscribeHex)
-				sub.want("80 01 00 08")
-				p.acceptUni("00 00 08 01 38")
-				sub.write(update) // priority 2, no group after 9
+				sub := p.OpenStream(subscribeHex)
+				sub.Want("80 01 00 08")
+				p.AcceptUni("00 00 08 01 38")
+				sub.Send(update) // priority 2, no group after 9
 				time.Sleep(updateGap + soon)
 				if d, _ := track.Demand(); d.Priority != toPriority(2) {
 					t.Errorf("priority is %d, want %d", d.Priority, toPriority(2))
 				}
-				w.group(track, 9, "9")
-				w.group(track, 10, "a")
-				p.acceptUni("00 00 09 01 39").wantEOF()
-				sub.wantEOF()
-				p.wantNoUni(time.Second)
+				w.Group(track, 9, "9")
+				w.Group(track, 10, "a")
+				p.AcceptUni("00 00 09 01 39").WantEOF()
+				sub.WantEOF()
+				p.WantNoUni(time.Second)
 			})
 		})
 	}
 	t.Run("malformed", func(t *testing.T) {
 		bubble(t, nil, func(w *world) {
-			w.publish("clock")
+			w.Publish("clock")
 			p := w.client()
-			sub := p.openStream(subscribeHex)
-			sub.want(infoHex)
-			sub.write("02 07 00 00 00")
-			sub.wantReset(wire.CodeDecode)
+			sub := p.OpenStream(subscribeHex)
+			sub.Want(infoHex)
+			sub.Send("02 07 00 00 00")
+			sub.WantReset(wire.CodeDecode)
 			p.wantAlive()
 		})
 	})
@@ -314,32 +315,32 @@ func TestB15SubscribeUpdate(t *testing.T) {
 // TestB22SlowSubscriber: who does not read loses old groups, is told so, and
 // harms nobody.
 func TestB22SlowSubscriber(t *testing.T) {
-	bubble(t, func(w *world) { w.config.TrackLimits = moq.Limits{QueuedBytes: 1 << 20} }, func(w *world) {
-		track := w.publish("clock")
-		slow := &peer{w, w.dial(func(c *transport.DialConfig) {
+	bubble(t, func(w *world) { w.Config.TrackLimits = moq.Limits{QueuedBytes: 1 << 20} }, func(w *world) {
+		track := w.Publish("clock")
+		slow := w.peer(w.Dial(func(c *transport.DialConfig) {
 			c.Limits = transport.Limits{StreamWindow: 8 << 10, ConnWindow: 12 << 10}
-		})}
+		}))
 		slow.shake()
-		slow.accept(interestHex)
-		sub := slow.openStream(subscribeHex)
-		sub.want(infoHex)
+		slow.Accept(interestHex)
+		sub := slow.OpenStream(subscribeHex)
+		sub.Want(infoHex)
 		good := w.client()
-		good.openStream(subscribeHex).want(infoHex)
+		good.OpenStream(subscribeHex).Want(infoHex)
 		frame := bytes.Repeat([]byte("x"), 300_000)
 		for seq := range uint64(8) {
-			w.group(track, seq, string(frame))
-			s := good.nextUni()
-			s.wantBytes(append(wire.Group{Sequence: seq}.Append([]byte{0}), wire.FrameHeader{Size: 300_000}.Append(nil)...))
-			s.wantBytes(frame)
+			w.Group(track, seq, string(frame))
+			s := good.NextUni()
+			s.WantBytes(append(wire.Group{Sequence: seq}.Append([]byte{0}), wire.FrameHeader{Size: 300_000}.Append(nil)...))
+			s.WantBytes(frame)
 		}
-		sub.deadline(time.Minute)
+		sub.Deadline(time.Minute)
 		drop, err := base.Next(base.NewReader(sub), wire.ConsumeGroupDrop)
 		if err != nil || drop.First != 0 || drop.Code != wire.CodeBounds {
 			t.Errorf("told %+v, %v; want the drop of group 0", drop, err)
 		}
-		slow.nextUni().wantResetAfterData(wire.CodeBounds)
+		slow.NextUni().WantResetAfterData(wire.CodeBounds)
 		settle()
-		if dropped := metric(w.metrics.Registry(), "groups_dropped_total", "reason=slow_subscriber"); dropped < 4 || dropped > 7 {
+		if dropped := sessiontest.Metric(w.Metrics.Registry(), "groups_dropped_total", "reason=slow_subscriber"); dropped < 4 || dropped > 7 {
 			t.Errorf("%v groups were dropped of 8, want those beyond a megabyte", dropped)
 		}
 		if q := w.session(0).Stats().QueuedBytes; q > 2<<20 {
@@ -352,60 +353,60 @@ func TestB22SlowSubscriber(t *testing.T) {
 // group, is told what it missed, and holds up nobody.
 func TestB23StreamCredit(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		p := &peer{w, w.dial(func(c *transport.DialConfig) { c.Limits = transport.Limits{MaxUniStreams: 2} })}
+		track := w.Publish("clock")
+		p := w.peer(w.Dial(func(c *transport.DialConfig) { c.Limits = transport.Limits{MaxUniStreams: 2} }))
 		p.shake()
-		p.accept(interestHex)
-		sub := p.openStream(subscribeHex)
-		sub.want(infoHex)
+		p.Accept(interestHex)
+		sub := p.OpenStream(subscribeHex)
+		sub.Want(infoHex)
 		time.Sleep(time.Second)
 		good := w.client()
-		good.openStream(subscribeHex).want(infoHex)
+		good.OpenStream(subscribeHex).Want(infoHex)
 		for seq := range uint64(6) {
-			w.group(track, seq, fmt.Sprint(seq))
-			good.acceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
+			w.Group(track, seq, fmt.Sprint(seq))
+			good.AcceptUni(fmt.Sprintf("00 00 %02x 01 3%d", seq, seq))
 			time.Sleep(time.Second)
 		}
-		p.acceptUni("00 00 00 01 30").wantEOF()
-		p.acceptUni("00 00 01 01 31").wantEOF()
-		p.acceptUni("00 00 05 01 35").wantEOF()
-		sub.want("02 00 0b 03 00 0b 04 00 0b")
-		w.wantMetric("groups_dropped_total", "reason=stream_credit", 3)
+		p.AcceptUni("00 00 00 01 30").WantEOF()
+		p.AcceptUni("00 00 01 01 31").WantEOF()
+		p.AcceptUni("00 00 05 01 35").WantEOF()
+		sub.Want("02 00 0b 03 00 0b 04 00 0b")
+		w.WantMetric("groups_dropped_total", "reason=stream_credit", 3)
 	})
 }
 
 // TestDrain: no further groups; those under way to their end, then a reset.
 func TestDrain(t *testing.T) {
 	bubble(t, nil, func(w *world) {
-		track := w.publish("clock")
-		g := w.open(track, 20, "a")
+		track := w.Publish("clock")
+		g := w.Open(track, 20, "a")
 		p := w.client()
-		announcements := p.openStream(interestHex)
-		announcements.want(activeClockHex)
-		sub := p.openStream(subscribeHex)
-		sub.want("80 01 00 14")
-		last := p.acceptUni("00 00 14 01 61")
+		announcements := p.OpenStream(interestHex)
+		announcements.Want(activeClockHex)
+		sub := p.OpenStream(subscribeHex)
+		sub.Want("80 01 00 14")
+		last := p.AcceptUni("00 00 14 01 61")
 		drained := make(chan struct{})
 		go func() { defer close(drained); w.session(0).Drain(w.Context()) }()
-		announcements.wantEOF()
-		w.group(track, 21, "never")
+		announcements.WantEOF()
+		w.Group(track, 21, "never")
 		_ = g.WriteFrame([]byte("b"))
 		_ = g.Finish()
-		last.want("01 62")
-		last.wantEOF()
-		sub.wantReset(wire.CodeCancel)
+		last.Want("01 62")
+		last.WantEOF()
+		sub.WantReset(wire.CodeCancel)
 		<-drained
-		p.wantNoUni(time.Second)
-		p.openStream("02 01 01 05 636c6f636b 80 01 00 00 00").wantReset(wire.CodeCancel)
-		p.openStream(interestHex).wantEOF()
+		p.WantNoUni(time.Second)
+		p.OpenStream("02 01 01 05 636c6f636b 80 01 00 00 00").WantReset(wire.CodeCancel)
+		p.OpenStream(interestHex).WantEOF()
 	})
 }
 
 func TestStats(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
-		w.publish("other")
-		p.openStream("02 00 01 05 6f74686572 80 01 00 00 00").want(infoHex)
+		w.Publish("other")
+		p.OpenStream("02 00 01 05 6f74686572 80 01 00 00 00").Want(infoHex)
 		if got, want := w.session(0).Stats(), (session.Stats{Subscriptions: 1, Publishes: 1}); got != want {
 			t.Errorf("stats are %+v, want %+v", got, want)
 		}
@@ -417,11 +418,11 @@ func TestMetrics(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		p := w.publisher()
 		s := w.client()
-		sub := s.openStream(subscribeHex)
-		p.accept(subscribeHex).write(infoHex)
-		sub.want(infoHex)
-		p.uni("00 00 01 01 61 02 6262").fin()
-		s.acceptUni("00 00 01 01 61 02 6262").wantEOF()
+		sub := s.OpenStream(subscribeHex)
+		p.Accept(subscribeHex).Send(infoHex)
+		sub.Want(infoHex)
+		p.Uni("00 00 01 01 61 02 6262").Fin()
+		s.AcceptUni("00 00 01 01 61 02 6262").WantEOF()
 		time.Sleep(2 * base.SampleInterval)
 		for _, m := range []struct {
 			name, labels string
@@ -442,7 +443,7 @@ func TestMetrics(t *testing.T) {
 			{"handshake_seconds", "transport=quic", 2},
 			{"quic_rtt_seconds", "peer=client", 4},
 		} {
-			w.wantMetric(m.name, m.labels, m.want)
+			w.WantMetric(m.name, m.labels, m.want)
 		}
 	})
 }

@@ -45,7 +45,7 @@ const (
 	parameterCost  = 4
 	parameterHop   = 5
 	// parameterNode is private: others skip it.
-	parameterNode = 0x6d_7172_6e6f_6465
+	parameterNode = 0x6d6f_7172_6c79
 )
 
 // Append adds the message's bytes to b.

@@ -151,6 +151,7 @@ var vectors = []vector{
 		Fetch{demoCam, "video", 5, 300, 3, new(uint64(9))},
 		"03 14 08 64 65 6d 6f 2f 63 61 6d 05 76 69 64 65 6f 05 41 2c 03 0a",
 	},
+	{"the name of a node, a parameter of ours", v05to06, uniStream(StreamSetup, setup), Setup{Node: "n1"}, "01 0c 01 c0 00 6d 6f 71 72 6c 79 02 6e 31"},
 	{"V44, Cost and Hop", v05to06, uniStream(StreamSetup, setup), Setup{Cost: new(uint64(0)), Hop: 1000}, "01 08 02 04 01 00 05 02 43 e8"},
 	{"V44, Path", v05to06, uniStream(StreamSetup, setup), Setup{Path: "/", HasPath: true}, "01 04 01 02 01 2f"},
 	{"V44, Role", v05to06, uniStream(StreamSetup, setup), Setup{HasRole: true}, "01 04 01 03 01 00"},

@@ -1,0 +1,111 @@
+package origin
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/moqrelay/moqrelay/relay/moq"
+)
+
+// Resumer is a Source that can go on with a track which another one has begun.
+// Resume returns at once, and reports whether it will: then the track is the one
+// that Track returns, and groups after the newest come to it.
+type Resumer interface {
+	Resume(track *moq.Track) bool
+}
+
+// parked is a track whose source was lost, and which somebody has subscribed.
+type parked struct {
+	track     *moq.Track
+	publisher Hop
+	timer     *time.Timer
+	busy      bool // somebody tries to resume it; guarded by Table.mu
+}
+
+// Park keeps a track that was lost with its source: a way to the same publisher
+// resumes it, at once or when it is announced within hold, and whoever asks for
+// the track meanwhile gets it. After that, or if nobody is subscribed any more,
+// it ends with [moq.ErrGoingAway]. What the publisher sent in between is lost.
+func (t *Table) Park(track *moq.Track, publisher Hop, hold time.Duration) {
+	p := &parked{track: track, publisher: publisher}
+	t.mu.Lock()
+	t.parked = append(t.parked, p)
+	p.timer = time.AfterFunc(hold, func() {
+		t.unpark(p)
+		track.End(moq.ErrGoingAway)
+	})
+	t.mu.Unlock()
+	t.resume(track.Path())
+}
+
+// unpark forgets a track.
+func (t *Table) unpark(p *parked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parked = slices.DeleteFunc(t.parked, func(other *parked) bool { return other == p })
+}
+
+// resume has what is parked at or below a path taken up by sources that lead to
+// its publisher.
+func (t *Table) resume(path moq.Path) {
+	t.mu.Lock()
+	var waiting []*parked
+	for _, p := range t.parked {
+		if p.track.Path().HasPrefix(path) && !p.busy {
+			p.busy = true
+			waiting = append(waiting, p)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range waiting {
+		t.tryResume(p)
+	}
+}
+
+func (t *Table) tryResume(p *parked) {
+	for _, r := range t.routes(p.track.Path()) {
+		resumer, ok := r.announcement.Source.(Resumer)
+		if !ok || r.announcement.Publisher() != p.publisher || !resumer.Resume(p.track) {
+			continue
+		}
+		p.timer.Stop()
+		t.unpark(p)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.busy = false
+}
+
+// resumeSoonLocked has what is parked below a path looked at, without the locks that
+// its caller may hold.
+func (t *Table) resumeSoonLocked(path moq.Path) {
+	if slices.ContainsFunc(t.parked, func(p *parked) bool { return p.track.Path().HasPrefix(path) }) {
+		time.AfterFunc(0, func() { t.resume(path) })
+	}
+}
+
+// parkedTrack returns the track of a path that is parked, nil if there is none.
+func (t *Table) parkedTrack(path moq.Path, publisher Hop) *moq.Track {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.parked {
+		if p.track.Path() == path && p.publisher == publisher && p.track.Err() == nil {
+			return p.track
+		}
+	}
+	return nil
+}
+
+// ask returns the track of a route. While its source is lost, that is the parked
+// one.
+func (t *Table) ask(r *Registration, path moq.Path) (*moq.Track, error) {
+	track, err := r.announcement.Source.Track(path)
+	if err != nil && errors.Is(err, moq.ErrGoingAway) {
+		if p := t.parkedTrack(path, r.announcement.Publisher()); p != nil {
+			return p, nil
+		}
+	}
+	return track, err
+}
