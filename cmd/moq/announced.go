@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
@@ -20,17 +21,27 @@ type announced struct {
 	dialFlags
 	all  bool
 	json bool
+
+	listed map[moq.Path]*listing // broadcasts by name
+}
+
+// listing is what is announced of one name now.
+type listing struct {
+	numbered int  // broadcasts in the layout of karp
+	shown    bool // the one that is just the name
 }
 
 func newAnnounced(env *environment) *cobra.Command {
-	a := &announced{environment: env}
+	a := &announced{environment: env, listed: make(map[moq.Path]*listing)}
 	cmd := &cobra.Command{
 		Use:   "announced URL [PREFIX]",
 		Short: "List what is announced and withdrawn, as it happens",
 		Long: `List what is announced and withdrawn, as it happens, until interrupted.
 
-A broadcast of video and audio is one line, with its number, which grows when the
-publisher comes back; other tracks are a line each.`,
+A broadcast is one line. In the layout of karp it has a number, which grows when
+the publisher comes back. In MoqTransfork tracks are announced, and those that are
+not of a broadcast of video and audio are a line each; in moq-lite broadcasts are,
+and nobody tells their tracks.`,
 		Example: `  moq announced http://localhost:4443
   moq announced http://localhost:4443 demo --json`,
 		Args: wantArgs(2, "URL and PREFIX"),
@@ -64,7 +75,7 @@ func (a *announced) run(ctx context.Context, url string, prefix moq.Path) error 
 	}()
 	show := a.screen()
 	if !a.json {
-		show.Note("announced at %s   %s   Ctrl-C ends", show.Strong(c.peer()), c.endpoint.carrier())
+		show.Note("announced at %s   %s   Ctrl-C ends", show.Strong(c.peer()), c.endpoint.way())
 	}
 	w := c.in.Watch(prefix, nil)
 	defer w.Close()
@@ -75,7 +86,7 @@ func (a *announced) run(ctx context.Context, url string, prefix moq.Path) error 
 			return nil
 		case err != nil:
 			return c.lostFailure()
-		case e.Type == origin.Live:
+		case e.Type == origin.Live, e.Type == origin.Updated:
 			continue
 		}
 		line, ok := a.line(e, c, time.Now())
@@ -109,13 +120,51 @@ func (a *announced) line(e origin.Event, c *client, now time.Time) (announcedLin
 	if e.Type == origin.Ended {
 		l.Event = "withdrawn"
 	}
-	broadcast, part := karp.Split(path)
-	if a.all || part == karp.NoPart {
+	if a.all {
 		return l, true
 	}
-	l.ID, _ = karp.ID(broadcast)
-	l.Name, l.Path, l.Kind = broadcast.Parent().String(), broadcast.Parts(), origin.Broadcast.String()
-	return l, part == karp.CatalogPart
+	broadcast, part := hang.Split(path)
+	if e.Announcement.Kind == origin.Broadcast {
+		broadcast, part = path, karp.CatalogPart
+	}
+	if part == karp.NoPart {
+		return l, true
+	}
+	name := broadcast
+	if id, ok := karp.ID(broadcast); ok && id >= firstID {
+		l.ID, name = id, broadcast.Parent()
+	}
+	l.Name, l.Path, l.Kind = name.String(), broadcast.Parts(), origin.Broadcast.String()
+	return l, part == karp.CatalogPart && a.list(name, l.ID != 0, e.Type == origin.Active)
+}
+
+// firstID is the least number that is taken for one of a broadcast in the layout
+// of karp, which is the time at which it began: in 2001.
+const firstID = 1_000_000_000
+
+// list notes a broadcast and tells whether to show it: one that is there in both
+// layouts is shown once, with its number.
+func (a *announced) list(name moq.Path, isNumbered, active bool) bool {
+	n := a.listed[name]
+	if n == nil {
+		n = &listing{}
+		a.listed[name] = n
+	}
+	switch {
+	case isNumbered && active:
+		n.numbered++
+		return true
+	case isNumbered:
+		n.numbered--
+		return true
+	case active:
+		n.shown = n.numbered == 0
+		return n.shown
+	default:
+		was := n.shown
+		n.shown = false
+		return was
+	}
 }
 
 func (l announcedLine) write(w io.Writer, asJSON bool) error {

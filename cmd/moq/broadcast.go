@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/reel"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
@@ -16,15 +17,26 @@ import (
 	"github.com/moqrelay/moqrelay/relay/origin"
 )
 
-// broadcast is what pub publishes: a catalog and media tracks. It is the source
-// of its announcements.
+// Layouts of a broadcast, as --format names them.
+const (
+	formatHang = "hang"
+	formatKarp = "karp"
+)
+
+// broadcast is what pub publishes: media tracks, and a catalog for each layout
+// that they are announced in. It is the source of its announcements.
+//
+// Tracks are announced one by one, whatever is spoken: a session of moq-lite
+// makes of them the broadcast that they are in.
 type broadcast struct {
 	// Static after construction.
 	name    moq.Path
-	path    moq.Path
-	catalog karp.Catalog
+	path    moq.Path // of the first layout
+	media   []karp.Track
+	layouts []layout // the one to announce first at the front
 	line    *line
 	tracks  map[moq.Path]*moq.Track
+	all     []*moq.Track
 	outputs map[uint32]*output // by number in the MP4
 	main    *output            // the one whose groups are shown
 
@@ -42,6 +54,15 @@ type broadcast struct {
 // missed, while the one before was lost.
 const retention = 5 * time.Second
 
+// layout is one way in which the broadcast is announced. The media tracks are the
+// same in all of them.
+type layout struct {
+	path    moq.Path
+	catalog *moq.Track
+	// encode returns the catalog of a broadcast whose timestamp 0 was at start.
+	encode func(start time.Time) ([]byte, error)
+}
+
 // output is a media track being published. Owned by the player, but for groups.
 type output struct {
 	track     *moq.Track
@@ -50,8 +71,9 @@ type output struct {
 	groups    atomic.Int64
 }
 
-// newBroadcast returns a broadcast with these tracks that starts now.
-func newBroadcast(name moq.Path, tracks []fmp4.Track, l *line, now time.Time) (*broadcast, error) {
+// newBroadcast returns a broadcast with these tracks that starts now. What is laid
+// out as karp does is there for clients of hang as well: its frames are the same.
+func newBroadcast(name moq.Path, format string, tracks []fmp4.Track, l *line, now time.Time) (*broadcast, error) {
 	media, err := karp.FromMP4(tracks)
 	if err != nil {
 		return nil, err
@@ -60,32 +82,56 @@ func newBroadcast(name moq.Path, tracks []fmp4.Track, l *line, now time.Time) (*
 		return nil, errors.New("it has neither video nor audio")
 	}
 	b := &broadcast{
-		name: name, path: karp.Broadcast(name, now), line: l,
-		catalog: karp.Catalog{Tracks: media},
+		name: name, line: l, media: media,
 		tracks:  make(map[moq.Path]*moq.Track),
 		outputs: make(map[uint32]*output),
 		rate:    newRate(now),
 	}
+	if format == formatKarp {
+		b.addLayout(karp.Broadcast(name, now), karp.CatalogPriority, func(start time.Time) ([]byte, error) {
+			return karp.Catalog{Tracks: media, Start: start}.Encode()
+		})
+	}
+	catalog, err := hang.FromMP4(tracks)
+	if err != nil {
+		return nil, err
+	}
+	b.addLayout(name, hang.CatalogPriority, func(start time.Time) ([]byte, error) {
+		c := catalog
+		c.Start = start
+		return c.Encode()
+	})
+	b.path = b.layouts[0].path
 	mainIsVideo := false
 	for _, t := range media {
-		out := &output{track: b.newTrack(t.Name, t.Priority), timescale: t.MP4.Timescale}
+		out := &output{track: b.newTrack(t.Name, t.Priority, hang.Timescale), timescale: t.MP4.Timescale}
 		b.outputs[t.MP4.ID] = out
+		for _, l := range b.layouts {
+			b.tracks[l.path.Append(t.Name)] = out.track
+		}
 		if isVideo := t.MP4.Kind == fmp4.Video; b.main == nil || isVideo && !mainIsVideo {
 			b.main, mainIsVideo = out, isVideo
 		}
 	}
-	b.newTrack(karp.CatalogTrack, karp.CatalogPriority)
 	return b, nil
 }
 
-func (b *broadcast) newTrack(name string, priority moq.Priority) *moq.Track {
-	path := b.path.Append(name)
+func (b *broadcast) addLayout(path moq.Path, priority moq.Priority, encode func(time.Time) ([]byte, error)) {
+	l := layout{path: path, encode: encode}
+	b.path = path
+	l.catalog = b.newTrack(hang.CatalogTrack, priority, 0)
+	b.tracks[path.Append(hang.CatalogTrack)] = l.catalog
+	b.layouts = append(b.layouts, l)
+}
+
+func (b *broadcast) newTrack(name string, priority moq.Priority, timescale uint64) *moq.Track {
+	info := moq.Info{Priority: priority, Timescale: timescale}
 	t := moq.NewTrack(moq.TrackConfig{
-		Path: path, Info: moq.Info{Priority: priority},
+		Path: b.path.Append(name), Info: info,
 		Budget: b.line.budget, Limits: trackLimits(), Retention: retention,
 	})
-	t.SetInfo(moq.Info{Priority: priority})
-	b.tracks[path] = t
+	t.SetInfo(info)
+	b.all = append(b.all, t)
 	return t
 }
 
@@ -97,7 +143,7 @@ func (b *broadcast) Track(path moq.Path) (*moq.Track, error) {
 	return nil, moq.ErrNotFound
 }
 
-// begin writes the catalog and announces everything, the catalog first. The
+// begin writes the catalogs and announces everything, each catalog first. The
 // first sample is due at start.
 func (b *broadcast) begin(s reel.Sample, start time.Time) error {
 	out := b.outputs[s.Track]
@@ -106,25 +152,35 @@ func (b *broadcast) begin(s reel.Sample, start time.Time) error {
 	}
 	b.began = true
 	b.start.Store(start.UnixNano())
-	b.catalog.Start = start.Add(-time.Duration(karp.Micros(s.Time, out.timescale)) * time.Microsecond)
-	encoded, err := b.catalog.Encode()
+	zero := start.Add(-time.Duration(karp.Micros(s.Time, out.timescale)) * time.Microsecond)
+	for _, l := range b.layouts {
+		if err := b.announce(l, zero); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announce writes the catalog of a layout and announces its tracks.
+func (b *broadcast) announce(l layout, zero time.Time) error {
+	encoded, err := l.encode(zero)
 	if err != nil {
 		return err
 	}
-	g, err := b.tracks[b.path.Append(karp.CatalogTrack)].AppendGroup()
+	g, err := l.catalog.AppendGroup()
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(g.WriteFrame(encoded), g.Finish()); err != nil {
 		return err
 	}
-	names := []string{karp.CatalogTrack}
-	for _, t := range b.catalog.Tracks {
+	names := []string{hang.CatalogTrack}
+	for _, t := range b.media {
 		names = append(names, t.Name)
 	}
 	for _, name := range names {
 		_, err := b.line.out.Announce(origin.Announcement{
-			Path: b.path.Append(name), Kind: origin.Track, Class: origin.Local, Source: b,
+			Path: l.path.Append(name), Kind: origin.Track, Class: origin.Local, Source: b,
 		})
 		if err != nil {
 			return err
@@ -164,8 +220,9 @@ func (b *broadcast) write(s reel.Sample) error {
 		}
 	}
 	show := max(0, int64(s.Time)+int64(s.Offset))
-	b.frame = karp.AppendFrame(b.frame[:0], karp.Micros(uint64(show), out.timescale), s.Data)
-	if err := out.group.WriteFrame(b.frame); err != nil {
+	micros := karp.Micros(uint64(show), out.timescale)
+	b.frame = karp.AppendFrame(b.frame[:0], micros, s.Data)
+	if err := out.group.WriteFrameAt(b.frame, micros); err != nil {
 		return fmt.Errorf("publish %q: %w", out.track.Path(), err)
 	}
 	b.bytes.Add(int64(len(s.Data)))
@@ -197,12 +254,10 @@ func (b *broadcast) finish(ctx context.Context) error {
 			_ = out.group.Finish() // it was whole or is aborted already
 		}
 	}
-	var tracks []*moq.Track
-	for _, t := range b.tracks {
+	for _, t := range b.all {
 		t.End(moq.ErrEnded)
-		tracks = append(tracks, t)
 	}
-	return b.line.deliver(ctx, tracks, b.name)
+	return b.line.deliver(ctx, b.all, b.name)
 }
 
 // subscribers is how many subscriptions the tracks have, the catalog's aside.

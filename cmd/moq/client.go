@@ -9,7 +9,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
-	"github.com/moqrelay/moqrelay/relay/session/transfork"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -64,8 +64,9 @@ func (f *dialFlags) connectWith(
 		opened: start,
 		ended:  make(chan struct{}),
 	}
-	c.session = transfork.Client(conn, session.Config{
+	c.session = protocols.Client(conn, session.Config{
 		In: in, Out: c.out, Class: origin.Client, Interest: interest,
+		Hop: f.hop(), RequestPath: e.requestPath(), KnowPeer: true,
 		Budget: c.budget, TrackLimits: trackLimits(), Linger: linger,
 		HandshakeTimeout: f.timeout,
 	})
@@ -78,7 +79,7 @@ func (f *dialFlags) connectWith(
 		return c, nil
 	case <-c.ended:
 		return nil, connectFailure(ctx, e, fmt.Errorf("the handshake failed: %w", c.lost()),
-			"does the relay speak %s?", protocolRaw)
+			"is the path of the URL right, with the token if the relay wants one?")
 	case <-ctx.Done():
 		c.close()
 		return nil, errInterrupted

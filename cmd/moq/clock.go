@@ -12,11 +12,13 @@ import (
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 )
 
 // clock is the command that publishes and shows the time, as moq-clock does: a
 // group per minute, whose first frame is the text before the seconds, and a
-// frame per second.
+// frame per second. In moq-lite a clock is a broadcast with the track seconds, in
+// MoqTransfork it is a track.
 type clock struct {
 	*environment
 	dialFlags
@@ -25,6 +27,9 @@ type clock struct {
 
 // The parts of a time as moq-clock writes them.
 const (
+	// clockTrack is the track of a clock that is a broadcast.
+	clockTrack = "seconds"
+
 	clockBase   = "2006-01-02 15:04:"
 	clockSecond = "05"
 )
@@ -92,12 +97,14 @@ func (c *clock) publish(ctx context.Context, url string) error {
 	if err := t.tick(time.Now()); err != nil {
 		return err
 	}
-	_, err = conn.out.Announce(origin.Announcement{Path: path, Kind: origin.Track, Class: origin.Local, Source: t})
-	if err != nil {
-		return err
+	for _, path := range clockPaths(path, conn) {
+		_, err = conn.out.Announce(origin.Announcement{Path: path, Kind: origin.Track, Class: origin.Local, Source: t})
+		if err != nil {
+			return err
+		}
 	}
 	show := c.screen()
-	show.Note("%s > %s   %s", show.Strong(path.String()), conn.peer(), conn.endpoint.carrier())
+	show.Note("%s > %s   %s", show.Strong(path.String()), conn.peer(), conn.endpoint.way())
 	shown, hide := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	start := time.Now()
@@ -112,6 +119,15 @@ func (c *clock) publish(ctx context.Context, url string) error {
 	return err
 }
 
+// clockPaths are the tracks that a clock is published as: that of a broadcast and,
+// where those who are used to it can see it, the one that is just the name.
+func clockPaths(name moq.Path, conn *client) []moq.Path {
+	if conn.endpoint.spoken == protocols.MoqTransfork {
+		return []moq.Path{name, name.Append(clockTrack)}
+	}
+	return []moq.Path{name.Append(clockTrack)}
+}
+
 // ticking is a clock being published. It is the source of its one track.
 type ticking struct {
 	track *moq.Track
@@ -124,7 +140,8 @@ type ticking struct {
 
 // Track returns the track.
 func (t *ticking) Track(path moq.Path) (*moq.Track, error) {
-	if path != t.track.Path() {
+	name := t.track.Path()
+	if path != name && path != name.Append(clockTrack) {
 		return nil, moq.ErrNotFound
 	}
 	return t.track, nil
@@ -193,60 +210,85 @@ func (t *ticking) status(show *screen.Screen, running time.Duration) string {
 
 // watch shows the time until the track ends or ctx is done.
 func (c *clock) watch(ctx context.Context, url string) error {
-	path, err := c.path()
+	name, err := c.path()
 	if err != nil {
 		return err
 	}
-	conn, err := c.connect(ctx, url, origin.NewTable(), path)
+	// A relay of moq-lite tells of a clock that is a track as of the broadcast above.
+	conn, err := c.connect(ctx, url, origin.NewTable(), name.Parent())
 	if err != nil {
 		return err
 	}
 	defer conn.close()
-	if err := c.awaitAnnounced(ctx, conn, path); err != nil {
-		return err
-	}
-	track, err := conn.session.Track(path)
-	if err != nil {
-		return failed(fmt.Errorf("subscribe %q: %w", path, err), "\"moq announced %s\" lists what there is", url)
-	}
-	sub, err := track.Subscribe(moq.SubscribeOptions{Priority: moq.DefaultPriority, Order: moq.Ascending})
-	if err != nil {
-		return failed(fmt.Errorf("subscribe %q: %w", path, err), "\"moq announced %s\" lists what there is", url)
-	}
-	defer sub.Close()
-	for {
-		group, err := sub.Next(ctx)
-		if err == nil {
-			err = c.print(ctx, group)
-		}
-		switch {
-		case ctx.Err() != nil, errors.Is(err, moq.ErrEnded):
-			return nil
-		case err != nil:
-			return failed(fmt.Errorf("%q broke off: %w", path, err), "is the publisher running?")
-		}
-	}
-}
-
-// awaitAnnounced waits until a track is announced.
-func (c *clock) awaitAnnounced(ctx context.Context, conn *client, path moq.Path) error {
-	watching, cancel := context.WithTimeout(ctx, c.timeout)
+	w := conn.in.Watch(name.Parent(), nil)
+	defer w.Close()
+	waiting, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	defer context.AfterFunc(conn.conn.Context(), cancel)()
-	w := conn.in.Watch(path, nil)
-	defer w.Close()
 	for {
-		e, err := w.Next(watching)
+		e, err := w.Next(waiting)
 		switch {
 		case ctx.Err() != nil:
 			return errInterrupted
 		case isClosed(conn.ended):
 			return conn.lostFailure()
 		case err != nil:
-			return failed(fmt.Errorf("subscribe %q: not announced at %s within %v", path, conn.peer(), c.timeout),
-				"\"moq announced %s\" lists what is", conn.endpoint.url)
-		case e.Type == origin.Active && e.Announcement.Path == path:
-			return nil
+			return failed(fmt.Errorf("subscribe %q: not announced at %s within %v", name, conn.peer(), c.timeout),
+				"\"moq announced %s\" lists what is", url)
+		case e.Type != origin.Active:
+			continue
+		}
+		for _, path := range tracksOfClock(e.Announcement, name) {
+			ticked, err := c.show(ctx, conn, path)
+			switch {
+			case ctx.Err() != nil, errors.Is(err, moq.ErrEnded):
+				return nil
+			case ticked:
+				return failed(fmt.Errorf("%q broke off: %w", name, err), "is the publisher running?")
+			case isClosed(conn.ended):
+				return conn.lostFailure()
+			}
+		}
+	}
+}
+
+// tracksOfClock are the tracks that a clock may be, going by an announcement. A
+// relay of MoqTransfork tells a broadcast of another protocol by its path.
+func tracksOfClock(a origin.Announcement, name moq.Path) []moq.Path {
+	switch {
+	case a.Path == name && a.Kind == origin.Broadcast:
+		return []moq.Path{name.Append(clockTrack)}
+	case a.Path == name:
+		return []moq.Path{name, name.Append(clockTrack)}
+	case a.Path == name.Parent() && a.Kind == origin.Broadcast:
+		return []moq.Path{name}
+	case a.Path == name.Append(clockTrack):
+		return []moq.Path{a.Path}
+	default:
+		return nil
+	}
+}
+
+// show shows the time of a track until that ends or ctx is done, and tells
+// whether any came.
+func (c *clock) show(ctx context.Context, conn *client, path moq.Path) (ticked bool, err error) {
+	track, err := conn.session.Track(path)
+	if err != nil {
+		return false, err
+	}
+	sub, err := track.Subscribe(moq.SubscribeOptions{Priority: moq.DefaultPriority, Order: moq.Ascending})
+	if err != nil {
+		return false, err
+	}
+	defer sub.Close()
+	for {
+		group, err := sub.Next(ctx)
+		if err == nil {
+			ticked = true
+			err = c.print(ctx, group)
+		}
+		if err != nil {
+			return ticked, err
 		}
 	}
 }

@@ -87,7 +87,7 @@ func TestClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	line.Time = time.Time{}
-	want := announcedLine{Event: "announced", Name: "clock", Path: []string{"clock"}, Kind: "track", Relay: strings.TrimPrefix(url, "http://")}
+	want := announcedLine{Event: "announced", Name: "clock", Path: []string{"clock"}, Kind: "broadcast", Relay: strings.TrimPrefix(url, "http://")}
 	if diff := cmp.Diff(want, line); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/clip"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
-	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/local"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -134,11 +134,11 @@ func (d *demo) check(ctx context.Context, flags dialFlags, url string) (checked,
 	defer cancel()
 	f := newFinder(name, "")
 	go f.run(ctx, c.in)
-	path, found, changed := f.newest()
+	t, found, changed := f.newest()
 	for !found {
 		select {
 		case <-changed:
-			path, found, changed = f.newest()
+			t, found, changed = f.newest()
 		case <-time.After(flags.timeout):
 			return checked{}, failed(fmt.Errorf("%q is not announced at %s", demoName, url), "see the logs of the relays: --state keeps them")
 		case <-ctx.Done():
@@ -147,15 +147,15 @@ func (d *demo) check(ctx context.Context, flags dialFlags, url string) (checked,
 	}
 	began := time.Now()
 	p := &player{from: c}
-	catalog, err := p.loadCatalog(ctx, path, flags.timeout)
+	catalog, err := p.loadCatalog(ctx, t.path, flags.timeout)
 	if err != nil {
 		return checked{}, err
 	}
-	return d.compare(ctx, p, path.Parent(), catalog, began)
+	return d.compare(ctx, p, t.broadcast(), catalog, began)
 }
 
 // compare subscribes to every track and holds each frame against the clip.
-func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catalog karp.Catalog, began time.Time) (checked, error) {
+func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catalog hang.Catalog, began time.Time) (checked, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var receivers sync.WaitGroup
 	defer receivers.Wait()
@@ -168,7 +168,7 @@ func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catal
 			return checked{}, err
 		}
 		tracks = append(tracks, check)
-		sub, err := p.subscribe(source{broadcast.Append(t.Name), t.Priority})
+		sub, err := p.subscribe(source{broadcast.Append(t.Name), t.Priority, t.Unpack})
 		if err != nil {
 			return checked{}, fmt.Errorf("subscribe %q: %w", t.Name, err)
 		}
@@ -204,13 +204,13 @@ func (d *demo) compare(ctx context.Context, p *player, broadcast moq.Path, catal
 // take holds a frame against the clip, of a broadcast that began at start and
 // was joined later.
 func (c *checked) take(t *trackCheck, a arrival, start, joined time.Time) {
-	micros, data, err := karp.ParseFrame(a.data)
-	if err != nil || !t.note(a.group, data) {
+	samples, err := t.unpack(a.data)
+	if err != nil || len(samples) != 1 || !t.note(a.group, samples[0].Data) {
 		c.wrong++
 		return
 	}
 	c.equal++
-	due := start.Add(time.Duration(micros) * time.Microsecond)
+	due := start.Add(time.Duration(samples[0].Micros) * time.Microsecond)
 	if due.After(joined) { // what was there before has an age that is nobody's fault
 		c.ages = append(c.ages, a.at.Sub(due))
 	}
@@ -218,6 +218,8 @@ func (c *checked) take(t *trackCheck, a arrival, start, joined time.Time) {
 
 // trackCheck knows the samples of one track of the clip.
 type trackCheck struct {
+	unpack func(frame []byte) ([]hang.Sample, error)
+
 	index map[[sha256.Size]byte][]int // places of a sample in the clip
 	count int                         // samples of the clip
 	sync  []int                       // places at which a group begins
@@ -225,8 +227,8 @@ type trackCheck struct {
 	seen map[uint64][]int // by group: places of its samples, in the order in which they came
 }
 
-func newTrackCheck(t karp.Track) (*trackCheck, error) {
-	check := &trackCheck{index: make(map[[sha256.Size]byte][]int), seen: make(map[uint64][]int)}
+func newTrackCheck(t hang.Track) (*trackCheck, error) {
+	check := &trackCheck{unpack: t.Unpack, index: make(map[[sha256.Size]byte][]int), seen: make(map[uint64][]int)}
 	reader := fmp4.NewReader(bytes.NewReader(clip.MP4))
 	for {
 		s, err := reader.Next()

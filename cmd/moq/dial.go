@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/moqrelay/moqrelay/relay/config"
+	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -30,14 +32,24 @@ type dialFlags struct {
 	timeout     time.Duration
 	noReconnect bool
 
-	isFollowing bool // another relay is dialled when this one is lost
+	isFollowing bool       // another relay is dialled when this one is lost
+	self        origin.Hop // what announcements are known by, over all relays; see hop
+}
+
+// hop is what this process is known by to relays.
+func (f *dialFlags) hop() origin.Hop {
+	if f.self == 0 {
+		f.self = origin.NewHop()
+	}
+	return f.self
 }
 
 func (f *dialFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.roots, "tls-root", nil, "trust the certificates of this PEM `FILE` instead of the system's; repeatable")
 	fs.StringVar(&f.fingerprint, "tls-fingerprint", "", "trust the certificate with this SHA-256, in `HEX`, and no other")
 	fs.BoolVar(&f.insecure, "tls-disable-verify", false, "trust any certificate")
-	fs.StringVar(&f.protocol, "protocol", "", "speak `NAME`: moqf-02 (QUIC) or h3 (WebTransport); default by URL")
+	fs.StringVar(&f.protocol, "protocol", "", "speak `NAME` and nothing else: "+strings.Join(protocols.Names(), ", ")+
+		"; or h3, any of them over WebTransport alone (default the newest that both sides speak)")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "give up what is waited for after this time")
 }
 
@@ -86,31 +98,42 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 	if len(pins) > 0 {
 		pin(conf, pins, &seen)
 	}
-	conn, err := f.dialQUIC(ctx, e, conf)
-	if errors.Is(err, transport.ErrALPN) && f.protocol == "" && e.protocol == protocolWeb {
+	conn, err := f.dialKind(ctx, e, conf)
+	if errors.Is(err, transport.ErrALPN) && e.kind == transport.WebTransport && !e.only {
 		// moq-relay 0.6.8 speaks a WebTransport that is too old, but QUIC as well.
-		if raw, rawErr := f.dialQUIC(ctx, e.with(protocolRaw), conf); rawErr == nil {
-			return raw, e.with(protocolRaw), nil
+		if raw, rawErr := f.dialKind(ctx, e.over(transport.QUIC), conf); rawErr == nil {
+			conn, err = raw, nil
+			e = e.over(transport.QUIC)
+			e.fellBack = true
 		}
 	}
 	if err != nil {
 		return nil, e, dialFailure(ctx, e, err, seen)
 	}
-	return conn, e, nil
+	settled, ok := e.offer().Settle(conn)
+	if !ok {
+		_ = conn.CloseWithError(closeNormal, "") // returns nil always
+		return nil, e, dialFailure(ctx, e, transport.ErrALPN, "")
+	}
+	e.spoken = settled.Protocol()
+	return settled, e, nil
 }
 
-func (f *dialFlags) dialQUIC(ctx context.Context, e endpoint, conf *tls.Config) (transport.Conn, error) {
+// dialKind dials by what carries the session. Further ways to carry one have
+// their place here.
+func (f *dialFlags) dialKind(ctx context.Context, e endpoint, conf *tls.Config) (transport.Conn, error) {
 	idle, alive := lossTimeout, keepAlive
 	if f.isFollowing {
 		idle, alive = followTimeout, followKeepAlive
 	}
 	return transport.Dial(ctx, e.target(), transport.DialConfig{
-		TLS:              conf,
-		Protocols:        []transport.Protocol{{ALPN: protocolRaw, MapStreamCodes: true}},
-		WebTransport:     e.protocol == protocolWeb,
-		IdleTimeout:      idle,
-		KeepAlive:        alive,
-		HandshakeTimeout: f.timeout,
+		TLS:                   conf,
+		Protocols:             e.offer().QUIC(),
+		WebTransport:          e.kind == transport.WebTransport,
+		WebTransportProtocols: e.offer().Subprotocols(),
+		IdleTimeout:           idle,
+		KeepAlive:             alive,
+		HandshakeTimeout:      f.timeout,
 	})
 }
 
@@ -240,13 +263,18 @@ func dialFailure(ctx context.Context, e endpoint, err error, seen string) error 
 	case errors.Is(err, transport.ErrCertificate):
 		return connectFailure(ctx, e, distrust(err),
 			"name its authority with --tls-root FILE, or itself with --tls-fingerprint HEX")
-	case errors.Is(err, transport.ErrALPN):
-		other := protocolWeb
-		if e.protocol == protocolWeb {
-			other = protocolRaw
-		}
+	case errors.Is(err, transport.ErrALPN) && e.only:
+		return connectFailure(ctx, e, errors.New("it does not speak WebTransport as it is now"),
+			"leave --protocol %s out: QUIC is tried as well then", protocolWeb)
+	case errors.Is(err, transport.ErrALPN) && e.protocol != "":
 		return connectFailure(ctx, e, fmt.Errorf("it does not speak %s", e.protocol),
-			"try --protocol %s, or ask which protocols it speaks", other)
+			"leave --protocol out: the newest is spoken then that it knows")
+	case errors.Is(err, transport.ErrALPN):
+		return connectFailure(ctx, e, fmt.Errorf("it does not speak %s", e.wanted()),
+			"is it a relay? this client speaks %s", strings.Join(protocols.Names(), ", "))
+	case errors.Is(err, transport.ErrUnreachable) && e.protocol != "":
+		return connectFailure(ctx, e, fmt.Errorf("no answer to %s over QUIC", e.protocol),
+			"does a relay run there that speaks it? some keep silent to what they do not speak: try without --protocol")
 	case errors.Is(err, transport.ErrUnreachable):
 		return connectFailure(ctx, e, errors.New("no answer over QUIC"),
 			"does a relay run there, and does UDP port %s get through?", portOf(e))

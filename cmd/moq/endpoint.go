@@ -4,39 +4,47 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
+	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
-// ALPNs that --protocol takes.
-const (
-	protocolRaw = "moqf-02" // MoqTransfork on QUIC
-	protocolWeb = "h3"      // the same in a WebTransport session
-)
+// protocolWeb is what --protocol takes beside the names of protocols: any of
+// them, but over WebTransport alone.
+const protocolWeb = "h3"
 
 // endpoint is where a URL leads.
 type endpoint struct {
 	url      *url.URL
 	address  string // host:port
-	protocol string
+	kind     transport.Kind
+	protocol string // the only one that is wanted; "" offers all
 	// local says that the certificate is to be fetched over plain HTTP and pinned.
 	local bool
+	// only says that nothing but kind is to be tried.
+	only bool
+
+	spoken   string // the protocol that was agreed on, once that is
+	fellBack bool   // over QUIC for want of WebTransport
 }
 
 // parseEndpoint reads the URL of a relay:
 //
 //	http://localhost:4443     QUIC to this machine, its certificate pinned
 //	https://host:4443/path    WebTransport, or QUIC where that is not spoken
-//	moqf://host:4443          QUIC
+//	moqt://host:4443/path     QUIC, as moql:// and moqf:// are
 //
-// A protocol that is given beats that of the scheme.
+// What is spoken there is the newest protocol that both sides know, unless one is
+// given.
 func parseEndpoint(raw, protocol string) (endpoint, error) {
-	const forms = "use http://localhost:PORT on this machine, https://HOST:PORT or moqf://HOST:PORT beyond it"
+	const forms = "use http://localhost:PORT on this machine, https://HOST:PORT or moqt://HOST:PORT beyond it"
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Hostname() == "" {
 		return endpoint{}, misused(forms, "%q is not the URL of a relay", raw)
 	}
-	e := endpoint{url: u, protocol: protocol}
-	preferred := protocolRaw
+	e := endpoint{url: u}
 	switch u.Scheme {
 	case "http":
 		e.local = true
@@ -49,19 +57,21 @@ func parseEndpoint(raw, protocol string) (endpoint, error) {
 			return endpoint{}, misused(fmt.Sprintf("use http://%s:PORT with the port that the relay prints", u.Host), "%s: the port is missing", raw)
 		}
 	case "https":
-		preferred = protocolWeb
-	case "moqf":
+		e.kind = transport.WebTransport
+	case "moqt", "moql", "moqf":
 	default:
 		return endpoint{}, misused(forms, "%s: %q is no scheme of a relay", raw, u.Scheme)
 	}
-	switch e.protocol {
-	case "":
-		e.protocol = preferred
-	case protocolRaw, protocolWeb:
+	switch {
+	case protocol == protocolWeb:
+		e.kind, e.only = transport.WebTransport, true
+	case protocol == "" || slices.Contains(protocols.Names(), protocol):
+		e.protocol = protocol
 	default:
 		return endpoint{}, misused(
-			fmt.Sprintf("%s is QUIC, %s is WebTransport; without the flag the URL decides", protocolRaw, protocolWeb),
-			"--protocol %s: not spoken here", e.protocol)
+			fmt.Sprintf("there are %s, and %s for any of them over WebTransport; without the flag it is the newest that both sides speak",
+				strings.Join(protocols.Names(), ", "), protocolWeb),
+			"--protocol %s: not spoken here", protocol)
 	}
 	port := u.Port()
 	if port == "" {
@@ -71,15 +81,31 @@ func parseEndpoint(raw, protocol string) (endpoint, error) {
 	return e, nil
 }
 
-// with returns the endpoint with another protocol.
-func (e endpoint) with(protocol string) endpoint {
-	e.protocol = protocol
+// over returns the endpoint with something else to carry the session.
+func (e endpoint) over(kind transport.Kind) endpoint {
+	e.kind = kind
 	return e
+}
+
+// offer is what is offered to speak.
+func (e endpoint) offer() protocols.Offer {
+	if e.protocol == "" {
+		return protocols.All()
+	}
+	return protocols.Only(e.protocol)
+}
+
+// wanted names what is offered.
+func (e endpoint) wanted() string {
+	if e.protocol == "" {
+		return "any protocol that this client does"
+	}
+	return e.protocol
 }
 
 // target is what transport.Dial gets.
 func (e endpoint) target() string {
-	if e.protocol != protocolWeb {
+	if e.kind == transport.QUIC {
 		return e.address
 	}
 	u := *e.url
@@ -87,12 +113,25 @@ func (e endpoint) target() string {
 	return u.String()
 }
 
-// carrier names what carries the protocol.
-func (e endpoint) carrier() string {
-	if e.protocol == protocolWeb {
-		return protocolRaw + " over webtransport"
+// requestPath is the path of the URL with its query, "" if there is none.
+func (e endpoint) requestPath() string {
+	if path := e.url.RequestURI(); path != "/" {
+		return path
 	}
-	return protocolRaw + " over quic"
+	return ""
+}
+
+// carrier names the protocol and what carries it.
+func (e endpoint) carrier() string {
+	return e.spoken + " over " + e.kind.String()
+}
+
+// way is the carrier for people.
+func (e endpoint) way() string {
+	if e.fellBack {
+		return e.carrier() + ", for want of webtransport"
+	}
+	return e.carrier()
 }
 
 func isLoopback(host string) bool {

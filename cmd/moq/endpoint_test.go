@@ -22,15 +22,15 @@ func TestParseEndpoint(t *testing.T) {
 		carrier       string
 		local         bool
 	}{
-		"Local":       {"http://localhost:4443", "", "localhost:4443", "moqf-02 over quic", true},
-		"LocalIP":     {"http://127.0.0.1:4443/", "", "127.0.0.1:4443", "moqf-02 over quic", true},
-		"LocalIPv6":   {"http://[::1]:4443", "", "[::1]:4443", "moqf-02 over quic", true},
-		"LocalWeb":    {"http://localhost:4443", "h3", "https://localhost:4443", "moqf-02 over webtransport", true},
-		"Web":         {"https://example.com", "", "https://example.com:443", "moqf-02 over webtransport", false},
-		"WebPath":     {"https://example.com:4443/a/b?jwt=x", "", "https://example.com:4443/a/b?jwt=x", "moqf-02 over webtransport", false},
-		"WebAsQUIC":   {"https://example.com:4443/a", "moqf-02", "example.com:4443", "moqf-02 over quic", false},
-		"QUIC":        {"moqf://example.com", "", "example.com:443", "moqf-02 over quic", false},
-		"QUICLiteral": {"moqf://[2001:db8::1]:9", "", "[2001:db8::1]:9", "moqf-02 over quic", false},
+		"Local":       {"http://localhost:4443", "", "localhost:4443", "quic", true},
+		"LocalIP":     {"http://127.0.0.1:4443/", "", "127.0.0.1:4443", "quic", true},
+		"LocalIPv6":   {"http://[::1]:4443", "", "[::1]:4443", "quic", true},
+		"LocalWeb":    {"http://localhost:4443", "h3", "https://localhost:4443", "webtransport", true},
+		"Web":         {"https://example.com", "", "https://example.com:443", "webtransport", false},
+		"WebPath":     {"https://example.com:4443/a/b?jwt=x", "", "https://example.com:4443/a/b?jwt=x", "webtransport", false},
+		"WebAsQUIC":   {"https://example.com:4443/a", "moqf-02", "https://example.com:4443/a", "webtransport", false},
+		"QUIC":        {"moqf://example.com", "", "example.com:443", "quic", false},
+		"QUICLiteral": {"moqf://[2001:db8::1]:9", "", "[2001:db8::1]:9", "quic", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -38,9 +38,9 @@ func TestParseEndpoint(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.target() != tt.target || e.carrier() != tt.carrier || e.local != tt.local {
+			if e.target() != tt.target || e.kind.String() != tt.carrier || e.local != tt.local {
 				t.Errorf("dials %s with %s, local %v; want %s with %s, local %v",
-					e.target(), e.carrier(), e.local, tt.target, tt.carrier, tt.local)
+					e.target(), e.kind.String(), e.local, tt.target, tt.carrier, tt.local)
 			}
 		})
 	}

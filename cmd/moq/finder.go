@@ -9,6 +9,17 @@ import (
 	"github.com/moqrelay/moqrelay/relay/origin"
 )
 
+// A target is a broadcast to play, or a track of one.
+type target struct {
+	path moq.Path // of its catalog, or of the track
+	// id is the number behind the name, by which the broadcasts of one publisher
+	// differ in the layout of karp; 0 where there is none.
+	id uint64
+}
+
+// broadcast is the path of the broadcast.
+func (t target) broadcast() moq.Path { return t.path.Parent() }
+
 // finder knows which broadcasts of one name are announced.
 type finder struct {
 	// Static after construction.
@@ -16,12 +27,24 @@ type finder struct {
 	track string // "" finds broadcasts with a catalog, else tracks of that name
 
 	mu      sync.Mutex
-	live    map[moq.Path]uint64 // tracks that were looked for, with their broadcast's number
-	changed chan struct{}       // closed when live changes
+	live    map[announcedPath]target
+	changed chan struct{} // closed when live changes
+}
+
+// announcedPath is what an announcement is about.
+type announcedPath struct {
+	path moq.Path
+	kind origin.Kind
 }
 
 func newFinder(name moq.Path, track string) *finder {
-	return &finder{name: name, track: track, live: make(map[moq.Path]uint64), changed: make(chan struct{})}
+	if track == "" {
+		track = karp.CatalogTrack
+	}
+	return &finder{
+		name: name, track: track, live: make(map[announcedPath]target),
+		changed: make(chan struct{}),
+	}
 }
 
 // run follows the announcements until ctx is done.
@@ -33,59 +56,69 @@ func (f *finder) run(ctx context.Context, in *origin.Table) {
 		if err != nil {
 			return
 		}
-		if e.Type != origin.Live {
-			f.note(e.Announcement.Path, e.Type == origin.Active)
+		if e.Type == origin.Active || e.Type == origin.Ended {
+			f.note(e.Announcement, e.Type == origin.Active)
 		}
 	}
 }
 
-// note takes an announcement: of name/<number>/track, or of name/track itself.
-func (f *finder) note(path moq.Path, active bool) {
-	track := f.track
-	if track == "" {
-		track = karp.CatalogTrack
-	}
-	rest, _ := path.TrimPrefix(f.name)
-	if rest.Len() < 1 || rest.Len() > 2 || rest.Last() != track {
+// note takes an announcement.
+func (f *finder) note(a origin.Announcement, active bool) {
+	found, ok := f.targetOf(a)
+	if !ok {
 		return
 	}
-	var id uint64
-	if rest.Len() == 2 {
-		var ok bool
-		if id, ok = karp.ID(path.Parent()); !ok {
-			return
-		}
-	}
+	key := announcedPath{a.Path, a.Kind}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if active {
-		f.live[path] = id
+		f.live[key] = found
 	} else {
-		delete(f.live, path)
+		delete(f.live, key)
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// newest returns the track of the broadcast with the greatest number, and a
-// channel that is closed when that may have changed.
-func (f *finder) newest() (path moq.Path, found bool, changed <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	greatest := uint64(0)
-	for p, id := range f.live {
-		if !found || id > greatest {
-			path, greatest, found = p, id, true
-		}
+// targetOf returns what an announcement is about: of name or name/<number>, as a
+// broadcast, or of a track in one of these. MoqTransfork, which announces tracks,
+// tells a broadcast of another protocol by its path.
+func (f *finder) targetOf(a origin.Announcement) (target, bool) {
+	rest, _ := a.Path.TrimPrefix(f.name)
+	path := a.Path
+	switch {
+	case a.Kind == origin.Broadcast, rest.Len() == 0:
+		path = a.Path.Append(f.track)
+	case rest.Last() != f.track:
+		return target{}, false
 	}
-	return path, found, f.changed
+	t := target{path: path}
+	if t.broadcast() == f.name {
+		return t, true
+	}
+	id, ok := karp.ID(t.broadcast())
+	t.id = id
+	return t, ok && t.broadcast().Parent() == f.name
 }
 
-// newer tells whether a later broadcast than that of path is announced, and
-// returns a channel that is closed when that may have changed.
-func (f *finder) newer(path moq.Path) (found bool, changed <-chan struct{}) {
+// newest returns what is announced with the greatest number, and a channel that is
+// closed when that may have changed.
+func (f *finder) newest() (t target, found bool, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, candidate := range f.live {
+		if !found || candidate.id > t.id {
+			t, found = candidate, true
+		}
+	}
+	return t, found, f.changed
+}
+
+// newer tells whether a later broadcast than t is announced, and returns a channel
+// that is closed when that may have changed. One without a number is announced
+// anew by its next publisher; a Follower knows that from the same one by way of
+// another relay.
+func (f *finder) newer(t target) (found bool, changed <-chan struct{}) {
 	newest, found, changed := f.newest()
-	was, _ := karp.ID(path.Parent())
-	is, _ := karp.ID(newest.Parent())
-	return found && is > was, changed
+	return found && newest.id > t.id, changed
 }

@@ -69,6 +69,7 @@ func (f *dialFlags) follow(
 		url: url, budget: moq.NewBudget(memory), out: origin.NewTable(), tell: tell,
 		done: make(chan struct{}),
 	}
+	f.hop()
 	flags := *f
 	flags.isFollowing = !f.noReconnect
 	dial := func(ctx context.Context) (*client, error) {
@@ -132,6 +133,9 @@ func (l *line) peer() string { return l.current().peer() }
 
 // carrier is how the protocol in use is shown.
 func (l *line) carrier() string { return l.current().endpoint.carrier() }
+
+// way is the carrier for people.
+func (l *line) way() string { return l.current().endpoint.way() }
 
 // lostFailure is the failure of a command whose line has ended.
 func (l *line) lostFailure() error { return l.current().lostFailure() }

@@ -14,9 +14,10 @@ import (
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/clip"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
-	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/reel"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 )
 
 // shortClip is the first 1.6 s of the sample clip: two groups of video.
@@ -52,33 +53,94 @@ func parseMovie(t *testing.T, b []byte) movie {
 // transport, and nothing else goes to standard output (U13).
 func TestPubSub(t *testing.T) {
 	address := startRelay(t)
-	tests := map[string][]string{
-		"Pinned":       {"http://" + address},
-		"QUIC":         {"moqf://" + address, "--tls-disable-verify"},
-		"WebTransport": {"https://" + address + "/any", "--tls-disable-verify"},
-		"Overridden":   {"http://" + address, "--protocol", "h3"},
+	tests := map[string]struct{ at, carrier string }{
+		"Pinned":       {"http://" + address, "moq-lite-06 over quic"},
+		"QUIC":         {"moqf://" + address + " --tls-disable-verify", "moq-lite-06 over quic"},
+		"QUICLite":     {"moql://" + address + " --tls-disable-verify", "moq-lite-06 over quic"},
+		"WebTransport": {"https://" + address + "/any --tls-disable-verify", "moq-lite-06 over webtransport"},
+		"Overridden":   {"http://" + address + " --protocol h3", "moq-lite-06 over webtransport"},
 	}
-	for name, at := range tests {
+	for _, protocol := range protocols.Names() {
+		tests[protocol] = struct{ at, carrier string }{"http://" + address + " --protocol " + protocol, protocol + " over quic"}
+		tests[protocol+"-web"] = struct{ at, carrier string }{
+			"https://" + address + " --tls-disable-verify --protocol " + protocol, protocol + " over webtransport",
+		}
+	}
+	few := make(chan struct{}, 4) // holds one token per pair that runs: a clip of live media does not wait
+	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at = append(at, "--name", "test/"+name)
-			sub := start(t, nil, append([]string{"sub", "--jitter", "10s"}, at...)...) // the machine may be busy
-			file := exampleFile(t, shortClip)
-			pub := start(t, nil, append(append([]string{"pub"}, at...), file, "--json")...)
-			pub.wait(exitDone)
-			sub.wait(exitDone)
-			if pub.stdout.String() != "" {
-				t.Errorf("pub wrote to standard output: %q", pub.stdout.String())
+			few <- struct{}{}
+			defer func() { <-few }()
+			args := tt.at + " --name test/" + name
+			pub, _ := transmit(t, args, args)
+			if got := pub.stderr.String(); !strings.Contains(got, `"event":"ended"`) || !strings.Contains(got, tt.carrier) {
+				t.Errorf("progress without %q: %q", tt.carrier, got)
 			}
-			if diff := cmp.Diff(parseMovie(t, shortClip), parseMovie(t, sub.stdout.Bytes())); diff != "" {
-				t.Errorf("media (-published +played):\n%s", diff[:min(len(diff), 2000)])
+		})
+	}
+}
+
+// transmit publishes the short clip and plays it, with these arguments, and checks
+// that what comes out is what went in.
+func transmit(t *testing.T, from, to string) (pub, sub *running) {
+	t.Helper()
+	sub = start(t, nil, append([]string{"sub", "--jitter", "10s"}, strings.Fields(to)...)...) // the machine may be busy
+	pub = start(t, nil, append([]string{"pub", "--json"}, append(strings.Fields(from), exampleFile(t, shortClip))...)...)
+	pub.wait(exitDone)
+	sub.wait(exitDone)
+	if pub.stdout.String() != "" {
+		t.Errorf("pub wrote to standard output: %q", pub.stdout.String())
+	}
+	if diff := cmp.Diff(parseMovie(t, shortClip), parseMovie(t, sub.stdout.Bytes())); diff != "" {
+		t.Errorf("media (-published +played):\n%s", diff[:min(len(diff), 2000)])
+	}
+	if got := sub.stderr.String(); !strings.Contains(got, "2 groups, 0 lost") {
+		t.Errorf("progress: %q", got)
+	}
+	return pub, sub
+}
+
+// What is published in one protocol is played in another, in whichever layout.
+func TestAcrossProtocols(t *testing.T) {
+	address := startRelay(t)
+	few := make(chan struct{}, 4) // as above
+	for _, tt := range []struct{ from, to, format string }{
+		{"moq-lite-06", "moqf-02", ""},
+		{"moqf-02", "moq-lite-06", ""},
+		{"moq-lite-06", "moqf-02", "karp"},
+		{"moqf-02", "moq-lite-05", "hang"},
+		{"moq-lite-06", "moq-lite-05", "karp"},
+		{"moq-lite-04", "moq-lite-06", ""},
+		{"moq-lite-06", "moq-lite-04", ""},
+		{"moq-lite-03", "moqf-02", ""},
+		{"moql", "moq-lite-06", ""},
+		{"moqf-02", "moql", ""},
+	} {
+		name := tt.from + "-to-" + tt.to + "-" + tt.format
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			few <- struct{}{}
+			defer func() { <-few }()
+			url := "http://" + address + " --name across/" + name + " --protocol "
+			from := url + tt.from
+			if tt.format != "" {
+				from += " --format " + tt.format
 			}
-			if got := sub.stderr.String(); !strings.Contains(got, "2 groups, 0 lost") {
-				t.Errorf("progress: %q", got)
-			}
-			if got := pub.stderr.String(); !strings.Contains(got, `"event":"ended"`) {
-				t.Errorf("progress: %q", got)
-			}
+			transmit(t, from, url+tt.to)
+		})
+	}
+}
+
+// The path of a URL is where names are below, on QUIC as well where the protocol
+// can tell it.
+func TestRequestPath(t *testing.T) {
+	address := startRelay(t)
+	for _, scheme := range []string{"moqt", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			name := " --tls-disable-verify --name "
+			transmit(t, scheme+"://"+address+"/room/"+scheme+"?a=b"+name+"clip", "moqt://"+address+name+"room/"+scheme+"/clip")
 		})
 	}
 }
@@ -131,9 +193,9 @@ func TestLoop(t *testing.T) {
 func TestSubTrack(t *testing.T) {
 	url := "http://" + startRelay(t)
 	pub := start(t, nil, "pub", url, "--name", "demo/track", "--loop")
-	sub := start(t, nil, "sub", url, "--name", "demo/track", "--track", karp.CatalogTrack, "--duration", "100ms")
+	sub := start(t, nil, "sub", url, "--name", "demo/track", "--track", hang.CatalogTrack, "--duration", "100ms")
 	sub.wait(exitDone)
-	c, err := karp.DecodeCatalog(sub.stdout.Bytes())
+	c, err := hang.Decode(sub.stdout.Bytes())
 	if err != nil || len(c.Tracks) != 2 || c.Start.IsZero() {
 		t.Errorf("catalog %+v, %v", c, err)
 	}
@@ -143,6 +205,13 @@ func TestSubTrack(t *testing.T) {
 // A publisher that breaks off and comes back is played on into the same MP4, as
 // long as its media fit; else the MP4 ends.
 func TestPublisherComesBack(t *testing.T) {
+	for _, format := range []string{formatHang, formatKarp} {
+		t.Run(format, func(t *testing.T) { publisherComesBack(t, format) })
+	}
+}
+
+func publisherComesBack(t *testing.T, format string) {
+	t.Helper()
 	url := "http://" + startRelay(t)
 	flags := dialFlags{timeout: 10 * time.Second}
 	name := moq.NewPath("back")
@@ -159,7 +228,7 @@ func TestPublisherComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := newBroadcast(name, film.Tracks(), line, time.Unix(1, 0))
+	first, err := newBroadcast(name, format, film.Tracks(), line, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +248,7 @@ func TestPublisherComesBack(t *testing.T) {
 	sub.awaitOutput(&sub.stderr, "joined")
 	line.current().session.Close(1, "test") // without the end of its tracks
 	<-line.done
-	pub := start(t, nil, "pub", url, "--name", "back", exampleFile(t, shortClip))
+	pub := start(t, nil, "pub", url, "--name", "back", "--format", format, exampleFile(t, shortClip))
 	pub.wait(exitDone)
 	sub.wait(exitDone)
 	video := parseMovie(t, sub.stdout.Bytes()).Samples[1]

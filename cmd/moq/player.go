@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/fmp4"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -20,8 +21,8 @@ const (
 	// maxBuffered is how much a player holds back to put it in order, in bytes.
 	maxBuffered = 64 << 20
 	// catalogGrace is how long the catalog of another publisher may take to become
-	// complete: moq-karp writes one for every track that it adds.
-	catalogGrace = 100 * time.Millisecond
+	// complete: they write one for every track that they add.
+	catalogGrace = 500 * time.Millisecond
 )
 
 // player writes one broadcast after the other to one output.
@@ -59,44 +60,114 @@ const (
 type source struct {
 	path     moq.Path
 	priority moq.Priority
+	unpack   func(frame []byte) ([]hang.Sample, error)
 }
 
-// loadCatalog reads a catalog.
-func (p *player) loadCatalog(ctx context.Context, path moq.Path, timeout time.Duration) (karp.Catalog, error) {
+// loadCatalog reads a catalog, of whichever layout it is. One that may become
+// more complete is waited for a moment longer.
+func (p *player) loadCatalog(ctx context.Context, path moq.Path, timeout time.Duration) (hang.Catalog, error) {
 	late := &moq.EndError{Reason: moq.Timeout, Detail: fmt.Sprintf("no catalog within %v", timeout)}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
 	defer cancel()
-	sub, err := p.subscribe(source{path, karp.CatalogPriority})
+	sub, err := p.subscribe(source{path: path, priority: hang.CatalogPriority})
 	if err != nil {
-		return karp.Catalog{}, err
+		return hang.Catalog{}, err
 	}
-	defer sub.Close()
-	c, err := nextCatalog(ctx, sub)
-	if err != nil || !c.Start.IsZero() {
+	r := &catalogReader{sub: sub}
+	defer r.close()
+	c, err := r.next(ctx)
+	if err != nil {
 		return c, err
 	}
 	grace, cancel := context.WithTimeout(ctx, catalogGrace)
 	defer cancel()
-	for {
-		more, err := nextCatalog(grace, sub)
+	for !c.Whole {
+		more, err := r.next(grace)
 		if err != nil {
-			return c, nil // the grace is over, what there is counts
+			break // the grace is over, what there is counts
 		}
 		c = more
 	}
+	return p.complete(ctx, path.Parent(), c.Choice())
 }
 
-func nextCatalog(ctx context.Context, sub *moq.Subscription) (karp.Catalog, error) {
+// complete adds to a catalog what is in keyframes alone.
+func (p *player) complete(ctx context.Context, broadcast moq.Path, c hang.Catalog) (hang.Catalog, error) {
+	for i, t := range c.Tracks {
+		if !t.NeedsKeyframe() {
+			continue
+		}
+		frame, err := p.firstFrame(ctx, source{path: broadcast.Append(t.Name), priority: t.Priority})
+		if err == nil {
+			c.Tracks[i], err = t.WithKeyframe(frame)
+		}
+		if err != nil {
+			return c, fmt.Errorf("track %q: %w", t.Name, err)
+		}
+	}
+	return c, nil
+}
+
+// firstFrame returns the first frame of a group.
+func (p *player) firstFrame(ctx context.Context, s source) ([]byte, error) {
+	sub, err := p.subscribe(s)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
 	group, err := sub.Next(ctx)
 	if err != nil {
-		return karp.Catalog{}, err
+		return nil, err
 	}
 	defer group.Close()
-	frame, err := group.NextFrame(ctx)
-	if err != nil {
-		return karp.Catalog{}, err
+	return group.NextFrame(ctx)
+}
+
+// catalogReader reads one catalog after the other: each group begins with a whole
+// one, and what follows there is how it changes.
+type catalogReader struct {
+	sub   *moq.Subscription
+	group *moq.GroupReader // that is being read, nil between two
+	raw   []byte           // nil before the first of the group
+}
+
+func (r *catalogReader) close() {
+	if r.group != nil {
+		r.group.Close()
 	}
-	return karp.DecodeCatalog(frame)
+	r.sub.Close()
+}
+
+func (r *catalogReader) next(ctx context.Context) (hang.Catalog, error) {
+	for {
+		if r.group == nil {
+			group, err := r.sub.Next(ctx)
+			if err != nil {
+				return hang.Catalog{}, err
+			}
+			r.group, r.raw = group, nil
+		}
+		frame, err := r.group.NextFrame(ctx)
+		switch {
+		case errors.Is(err, io.EOF) && r.raw != nil:
+			r.group.Close()
+			r.group = nil
+			continue
+		case err != nil:
+			return hang.Catalog{}, err
+		case r.raw == nil:
+			r.raw = frame
+		default:
+			if r.raw, err = hang.Merge(r.raw, frame); err != nil {
+				return hang.Catalog{}, err
+			}
+		}
+		if hang.Describes(r.raw) {
+			return hang.Decode(r.raw)
+		}
+		c, err := karp.DecodeCatalog(r.raw)
+		return hang.FromKarp(c), err
+	}
 }
 
 func (p *player) subscribe(s source) (*moq.Subscription, error) {
@@ -118,13 +189,13 @@ var errOtherMedia = errors.New("the publisher came back with other media")
 
 // setUp writes the movie header, or checks that the one that was written holds
 // for another broadcast as well.
-func (p *player) setUp(c karp.Catalog) error {
+func (p *player) setUp(c hang.Catalog) error {
 	p.shifted = false
 	var headers []fmp4.Track
 	var timelines []*karp.Timeline
 	for _, t := range c.Tracks {
 		headers = append(headers, t.MP4)
-		timelines = append(timelines, karp.NewTimeline(t))
+		timelines = append(timelines, karp.NewTimeline(t.Track))
 	}
 	if p.headers != nil {
 		same := slices.EqualFunc(p.headers, headers, func(a, b fmp4.Track) bool {
@@ -140,22 +211,22 @@ func (p *player) setUp(c karp.Catalog) error {
 }
 
 // playMedia plays the tracks of a catalog as MP4.
-func (p *player) playMedia(ctx context.Context, broadcast moq.Path, c karp.Catalog, newer <-chan struct{}) (outcome, error) {
+func (p *player) playMedia(ctx context.Context, broadcast moq.Path, c hang.Catalog, newer <-chan struct{}) (outcome, error) {
 	var sources []source
 	for _, t := range c.Tracks {
-		sources = append(sources, source{broadcast.Append(t.Name), t.Priority})
+		sources = append(sources, source{broadcast.Append(t.Name), t.Priority, t.Unpack})
 	}
-	return p.play(ctx, sources, newer, karp.ParseFrame, p.writeSample)
+	return p.play(ctx, sources, newer, p.writeSample)
 }
 
 // playRaw plays the frames of one track as they are.
 func (p *player) playRaw(ctx context.Context, track moq.Path, newer <-chan struct{}) (outcome, error) {
-	parse := func(frame []byte) (uint64, []byte, error) { return 0, frame, nil }
+	asIs := func(frame []byte) ([]hang.Sample, error) { return []hang.Sample{{Data: frame}}, nil }
 	write := func(f playout.Frame) error {
 		_, err := p.out.Write(f.Data)
 		return err
 	}
-	return p.play(ctx, []source{{track, moq.DefaultPriority}}, newer, parse, write)
+	return p.play(ctx, []source{{track, moq.DefaultPriority, asIs}}, newer, write)
 }
 
 // writeSample writes a frame as a fragment of its own, so that it is out at once.
@@ -185,8 +256,7 @@ const frameTime = 33 * time.Millisecond
 // play subscribes to the sources and writes their frames in order until they
 // end. What is missing is waited for as long as p.wait says and then counted.
 func (p *player) play(
-	ctx context.Context, sources []source, newer <-chan struct{},
-	parse func([]byte) (uint64, []byte, error), write func(playout.Frame) error,
+	ctx context.Context, sources []source, newer <-chan struct{}, write func(playout.Frame) error,
 ) (outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var receivers sync.WaitGroup
@@ -223,7 +293,7 @@ func (p *player) play(
 				result = brokeOff
 				p.stats.brokeOff(a.err)
 			}
-			if err := a.put(buffer, parse); err != nil {
+			if err := a.put(buffer, sources[a.track].unpack); err != nil {
 				return brokeOff, fmt.Errorf("track %q: %w", sources[a.track].path, err)
 			}
 		case <-wake.C:

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -54,7 +54,7 @@ func newPlayStats(setup time.Duration) *playStats {
 }
 
 // begin notes that a broadcast is about to be played.
-func (s *playStats) begin(broadcast moq.Path, c karp.Catalog, found time.Time) {
+func (s *playStats) begin(broadcast moq.Path, c hang.Catalog, found time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wanted.IsZero() {
@@ -76,6 +76,13 @@ func (s *playStats) brokeOff(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failure = err
+}
+
+// whyBrokeOff is why a track of the broadcast broke off, nil if none has.
+func (s *playStats) whyBrokeOff() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
 }
 
 // wrote notes a frame that was written.

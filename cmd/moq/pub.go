@@ -21,16 +21,18 @@ import (
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 )
 
 // pub is the command that publishes.
 type pub struct {
 	*environment
 	dialFlags
-	name string
-	loop bool
-	json bool
-	file string // "" is the sample clip, "-" standard input
+	name   string
+	format string // "" goes by the protocol
+	loop   bool
+	json   bool
+	file   string // "" is the sample clip, "-" standard input
 }
 
 func newPub(env *environment) *cobra.Command {
@@ -42,7 +44,13 @@ func newPub(env *environment) *cobra.Command {
 
 FILE is played in real time; without one it is a sample clip. "-" is standard
 input, which is published as it comes. If the relay leaves or is lost, the
-broadcast goes on at the next one that answers at the URL. Other MP4 files become fragmented with
+broadcast goes on at the next one that answers at the URL.
+
+The layout hang is that of today's clients: browser players, moq-cli and ffmpeg
+behind it. In the layout karp the broadcast is announced in both, as the frames are
+the same; old clients of MoqTransfork find it by the number behind its name.
+
+Other MP4 files become fragmented with
   ffmpeg -i FILE -c copy -movflags cmaf+delay_moov+skip_trailer+frag_keyframe -f mp4 NEW`,
 		Example: `  moq pub http://localhost:4443 --name demo/clip --loop
   ffmpeg -re -i in.mp4 -c copy -movflags cmaf+delay_moov+skip_trailer+frag_every_frame -f mp4 - |
@@ -57,6 +65,8 @@ broadcast goes on at the next one that answers at the URL. Other MP4 files becom
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&p.name, "name", "", "publish as `NAME`, parts separated by /")
+	fs.StringVar(&p.format, "format", "", "lay the broadcast out as `NAME`: hang, for today's clients, or karp, for clients of MoqTransfork and hang's"+
+		" (default hang, and karp where MoqTransfork is spoken)")
 	fs.BoolVar(&p.loop, "loop", false, "start over at the end, with times that go on rising")
 	fs.BoolVar(&p.json, "json", false, "show progress as JSON, an object per line")
 	p.register(fs)
@@ -71,6 +81,9 @@ func (p *pub) run(ctx context.Context, url string) error {
 	}
 	if p.file == "-" && p.loop {
 		return misused("give a FILE, or leave --loop out", "standard input cannot be played twice")
+	}
+	if p.format != "" && p.format != formatHang && p.format != formatKarp {
+		return misused("there are hang and karp; without the flag the protocol decides", "--format %s: there is no such layout", p.format)
 	}
 	if _, err := parseEndpoint(url, p.protocol); err != nil {
 		return err
@@ -90,11 +103,23 @@ func (p *pub) run(ctx context.Context, url string) error {
 		return err
 	}
 	defer hangUp()
-	b, err := newBroadcast(name, film.Tracks(), l, time.Now())
+	b, err := newBroadcast(name, p.layout(l), film.Tracks(), l, time.Now())
 	if err != nil {
 		return p.fileFailure(err)
 	}
 	return p.publish(ctx, b, film, show, events)
+}
+
+// layout is the format of a broadcast that begins on a line.
+func (p *pub) layout(l *line) string {
+	switch {
+	case p.format != "":
+		return p.format
+	case l.current().endpoint.spoken == protocols.MoqTransfork:
+		return formatKarp
+	default:
+		return formatHang
+	}
 }
 
 // open opens what is to be published.
@@ -142,7 +167,7 @@ func (p *pub) publish(ctx context.Context, b *broadcast, film *reel.Reel, show *
 	if p.json {
 		go func() { defer close(done); b.report(shown, events) }()
 	} else {
-		show.Note("%s > %s   %s   %s", show.Strong(b.name.String()), b.line.peer(), b.line.carrier(), b.describe())
+		show.Note("%s > %s   %s   %s", show.Strong(b.name.String()), b.line.peer(), b.line.way(), b.describe())
 		go func() { defer close(done); show.Run(shown, func() string { return b.status(show) }) }()
 	}
 	err := p.play(ctx, b, film)
@@ -257,7 +282,7 @@ func (b *broadcast) report(ctx context.Context, events *eventLog) {
 // describe names the tracks, as in "avc1 1280x720, mp4a 48k".
 func (b *broadcast) describe() string {
 	var parts []string
-	for _, t := range b.catalog.Tracks {
+	for _, t := range b.media {
 		parts = append(parts, describeTrack(t))
 	}
 	return strings.Join(parts, ", ")

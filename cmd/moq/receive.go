@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/playout"
 	"github.com/moqrelay/moqrelay/relay/moq"
 )
@@ -97,17 +98,19 @@ func (r *receiver) send(ctx context.Context, a arrival) {
 	}
 }
 
-// put gives an arrival to the buffer. The frame's timestamp is of parse.
-func (a arrival) put(b *playout.Buffer, parse func([]byte) (micros uint64, data []byte, err error)) error {
+// put gives an arrival to the buffer. A frame holds what unpack finds in it.
+func (a arrival) put(b *playout.Buffer, unpack func([]byte) ([]hang.Sample, error)) error {
 	switch a.kind {
 	case groupBegan:
 		b.Open(a.track, a.group, a.at)
 	case frameCame:
-		micros, data, err := parse(a.data)
+		samples, err := unpack(a.data)
 		if err != nil {
 			return err
 		}
-		b.Push(playout.Frame{Track: a.track, Group: a.group, Micros: micros, Data: data, Arrived: a.at})
+		for _, s := range samples {
+			b.Push(playout.Frame{Track: a.track, Group: a.group, Micros: s.Micros, Data: s.Data, Arrived: a.at})
+		}
 	case groupEnded, groupBroken:
 		b.Close(a.track, a.group, a.kind == groupEnded)
 	case groupsLost:

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/follow"
-	"github.com/moqrelay/moqrelay/cmd/moq/internal/karp"
+	"github.com/moqrelay/moqrelay/cmd/moq/internal/hang"
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/screen"
 	"github.com/moqrelay/moqrelay/relay/moq"
 )
@@ -43,6 +44,10 @@ media it has to end, because it has one header. Groups that do not come in time
 are left out and counted. "age" is how old frames are when they come, by the
 publisher's clock; "jitter" is how much later than the earliest; "stalls" is how
 often nothing came for half a second.
+
+Both layouts of pub are read, and what moq-cli and browsers publish, as far as it
+is H.264 and AAC, or anything else that comes as MP4; of several renditions the one
+with the most pixels. H.264 with start codes gets lengths, as MP4 has them.
 
 With --track the frames of that one track are written as they were published, one
 after the other, with nothing in between.
@@ -165,11 +170,11 @@ type viewing struct {
 // watch plays until the broadcast has ended, the time is over or ctx is done.
 func (v *viewing) watch(ctx context.Context) error {
 	for {
-		path, err := v.find(ctx)
+		next, err := v.find(ctx)
 		if err != nil {
 			return err
 		}
-		result, err := v.play(ctx, path)
+		result, err := v.play(ctx, next)
 		switch {
 		case ctx.Err() != nil:
 			if v.player.first.IsZero() {
@@ -185,11 +190,12 @@ func (v *viewing) watch(ctx context.Context) error {
 		case result == limited:
 			return nil
 		case result == hasEnded:
-			if later, _ := v.finder.newer(path); !later {
+			if later, _ := v.finder.newer(next); !later {
 				return nil
 			}
+		case result == brokeOff && follow.IsRestart(v.stats.whyBrokeOff()):
 		case result == brokeOff:
-			if later, _ := v.finder.newer(path); !later {
+			if later, _ := v.finder.newer(next); !later {
 				return v.brokenOff()
 			}
 		}
@@ -206,7 +212,7 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // find waits until the broadcast, or the track, is announced.
-func (v *viewing) find(ctx context.Context) (moq.Path, error) {
+func (v *viewing) find(ctx context.Context) (target, error) {
 	return v.await(ctx, v.finder.newest, func() error {
 		what := fmt.Sprintf("subscribe %q", v.finder.name)
 		if v.track != "" {
@@ -226,42 +232,45 @@ func (v *viewing) brokenOff() error {
 }
 
 func (v *viewing) await(
-	ctx context.Context, look func() (moq.Path, bool, <-chan struct{}), late func() error,
-) (moq.Path, error) {
+	ctx context.Context, look func() (target, bool, <-chan struct{}), late func() error,
+) (target, error) {
 	timer := time.NewTimer(v.timeout)
 	defer timer.Stop()
 	for {
-		path, found, changed := look()
+		t, found, changed := look()
 		if found {
-			return path, nil
+			return t, nil
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return moq.Path{}, late()
+			return target{}, late()
 		case <-v.line.done:
-			return moq.Path{}, v.line.lostFailure()
+			return target{}, v.line.lostFailure()
 		case <-ctx.Done():
 			if v.player.first.IsZero() {
-				return moq.Path{}, errInterrupted
+				return target{}, errInterrupted
 			}
-			return moq.Path{}, nil
+			return target{}, nil
 		}
 	}
 }
 
-// play plays the broadcast that path, its catalog or the wanted track, is of.
-func (v *viewing) play(ctx context.Context, path moq.Path) (outcome, error) {
+// play plays a broadcast, or the wanted track.
+func (v *viewing) play(ctx context.Context, t target) (outcome, error) {
 	found := time.Now()
-	newer, stop := v.watchNewer(ctx, path)
+	newer, stop := v.watchNewer(ctx, t)
 	defer stop()
 	if v.track != "" {
-		v.stats.begin(path.Parent(), karp.Catalog{}, found)
-		return v.player.playRaw(ctx, path, newer)
+		v.stats.begin(t.broadcast(), hang.Catalog{}, found)
+		return v.player.playRaw(ctx, t.path, newer)
 	}
-	catalog, err := v.player.loadCatalog(ctx, path, v.timeout)
+	catalog, err := v.player.loadCatalog(ctx, t.path, v.timeout)
 	if err != nil {
 		return brokeOff, fmt.Errorf("subscribe %q: %w", v.finder.name, err)
+	}
+	if len(catalog.Tracks) == 0 && len(catalog.Omitted) > 0 {
+		return brokeOff, fmt.Errorf("subscribe %q: none of its tracks can be put into MP4: %s", v.finder.name, strings.Join(catalog.Omitted, "; "))
 	}
 	if len(catalog.Tracks) == 0 {
 		return brokeOff, fmt.Errorf("subscribe %q: its catalog names no track", v.finder.name)
@@ -269,19 +278,19 @@ func (v *viewing) play(ctx context.Context, path moq.Path) (outcome, error) {
 	if err := v.player.setUp(catalog); err != nil {
 		return brokeOff, err
 	}
-	v.stats.begin(path.Parent(), catalog, found)
-	return v.player.playMedia(ctx, path.Parent(), catalog, newer)
+	v.stats.begin(t.broadcast(), catalog, found)
+	return v.player.playMedia(ctx, t.broadcast(), catalog, newer)
 }
 
-// watchNewer returns a channel that is closed when a later broadcast than that
-// of path is announced.
-func (v *viewing) watchNewer(ctx context.Context, path moq.Path) (newer <-chan struct{}, stop func()) {
+// watchNewer returns a channel that is closed when a later broadcast than t is
+// announced.
+func (v *viewing) watchNewer(ctx context.Context, t target) (newer <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	announced, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			found, changed := v.finder.newer(path)
+			found, changed := v.finder.newer(t)
 			if found {
 				close(announced)
 				return
@@ -319,7 +328,7 @@ func (v *viewing) run(ctx context.Context) {
 		if !told {
 			told = true
 			v.show.Note("%s < %s   %s   joined in %s", v.show.Strong(v.finder.name.String()), v.line.peer(),
-				v.line.carrier(), screen.Millis(time.Duration(p.JoinMillis*float64(time.Millisecond))))
+				v.line.way(), screen.Millis(time.Duration(p.JoinMillis*float64(time.Millisecond))))
 		}
 		return v.stats.status(v.show, now)
 	})

@@ -34,7 +34,7 @@ func patience(hops ...string) time.Duration {
 func (c clock) publish(t *testing.T, certs pki, url string) *process {
 	t.Helper()
 	if c == ourClock {
-		return start(t, "our clock pub", our(t, "moq"), "clock", "pub", url, "--tls-root", certs.ca)
+		return start(t, "our clock pub", our(t, "moq"), "clock", "pub", url, "--tls-root", certs.ca, "--protocol", "moqf-02")
 	}
 	return start(t, "clock pub", peer(t, string(c)), "--bind", "127.0.0.1:0", "--publish", "--tls-root", certs.ca, url)
 }
@@ -42,7 +42,7 @@ func (c clock) publish(t *testing.T, certs pki, url string) *process {
 func (c clock) subscribe(t *testing.T, certs pki, url string) *process {
 	t.Helper()
 	if c == ourClock {
-		return start(t, "our clock sub", our(t, "moq"), "clock", "sub", url, "--tls-root", certs.ca)
+		return start(t, "our clock sub", our(t, "moq"), "clock", "sub", url, "--tls-root", certs.ca, "--protocol", "moqf-02")
 	}
 	return start(t, "clock sub", peer(t, string(c)), "--bind", "127.0.0.1:0", "--tls-root", certs.ca, url)
 }
@@ -206,8 +206,8 @@ func TestHint(t *testing.T) {
 			relay := startRelay(t, kind, newPKI(t), node{})
 			sub := start(t, "our clock sub", our(t, "moq"), "clock", "sub", relay.url("https"), "--tls-root", relay.pki.ca, "--protocol", "h3")
 			sub.wantEnd(t, 12*time.Second)
-			sub.stderr.want(t, "it does not speak h3", time.Second)
-			sub.stderr.want(t, "hint: try --protocol moqf-02", time.Second)
+			sub.stderr.want(t, "it does not speak WebTransport as it is now", time.Second)
+			sub.stderr.want(t, "hint: leave --protocol h3 out", time.Second)
 			if code := sub.cmd.ProcessState.ExitCode(); code != 1 {
 				t.Errorf("our sub exits with %d, want 1", code)
 			}

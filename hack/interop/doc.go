@@ -1,7 +1,8 @@
 // Package interop runs our relay and client against the programs of others, as
 // their authors released them: the moq-relay, moq-clock and moq-karp of the
-// MoqTransfork family. It is all tests: a row for each pair of roles and each
-// transport, in which real processes speak over loopback.
+// MoqTransfork family, and the moq-relay and moq-cli that speak moq-lite. It is
+// all tests: a row for each pair of roles and each transport or version, in which
+// real processes speak over loopback.
 //
 // The programs are looked for in the folder that MOQ_PEERS_DIR names, as
 // NAME-VERSION/bin/NAME; hack/peers/build.sh puts them there. Where one is not

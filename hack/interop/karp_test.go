@@ -103,11 +103,20 @@ func feed(p *process, m movie) {
 	}
 }
 
+// protocol is what our client is held to with a scheme, so that it sees what the
+// clients of MoqTransfork do: moq-lite tells of no tracks.
+func protocol(scheme string) string {
+	if scheme == "moqt" {
+		return "moq-lite-06"
+	}
+	return "moqf-02"
+}
+
 // announced waits until our client sees a broadcast below prefix at the relay,
 // and returns its name.
 func announced(t *testing.T, r *relay, scheme, prefix string, within time.Duration) string {
 	t.Helper()
-	list := start(t, "our announced", our(t, "moq"), "announced", r.url(scheme), prefix, "--json", "--tls-root", r.pki.ca)
+	list := start(t, "our announced", our(t, "moq"), "announced", r.url(scheme), prefix, "--json", "--tls-root", r.pki.ca, "--protocol", protocol(scheme))
 	var name string
 	ok := list.stdout.scan(0, within, func(line line) bool {
 		var event struct{ Name string }

@@ -80,6 +80,13 @@ type Config struct {
 	Node string
 	// Hop is our own hop, told to peers whose protocol has hops. Zero: none.
 	Hop origin.Hop
+	// RequestPath is the path and query of the URL that was dialled, for protocols
+	// on raw QUIC that tell it in the handshake. Empty: none.
+	RequestPath string
+	// KnowPeer says that a session that was dialled is ready only when the peer has
+	// said who it is, in protocols that have it say so. Peers of Class Peer are
+	// waited for in any case.
+	KnowPeer bool
 	// Park takes a track that somebody is subscribed to and whose publisher, a hop
 	// that is known, was lost with the session. It may be resumed by another. Nil:
 	// such tracks end.

@@ -93,7 +93,7 @@ func (s *Session) handshakeToken(ctx context.Context) error {
 	if err := s.sendSetup(ctx); err != nil {
 		return err
 	}
-	if s.IsClient && s.Config.Class != origin.Peer {
+	if s.IsClient && s.Config.Class != origin.Peer && !s.Config.KnowPeer {
 		return nil
 	}
 	select {
@@ -112,6 +112,9 @@ func (s *Session) sendSetup(ctx context.Context) error {
 	}
 	stream.SetPriority(base.ControlUrgency, false)
 	setup := wire.Setup{Probe: wire.ProbeReport, Hop: uint64(s.Config.Hop), Node: s.Config.Node}
+	if s.IsClient && s.Conn.Kind() == transport.QUIC && s.Config.RequestPath != "" {
+		setup.Path, setup.HasPath = s.Config.RequestPath, true // elsewhere the request has told it
+	}
 	if _, err := stream.Write(setup.Append(wire.StreamSetup.Append(nil))); err != nil {
 		return err
 	}

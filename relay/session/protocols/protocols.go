@@ -78,6 +78,23 @@ func Client(conn transport.Conn, c session.Config) session.Session {
 	return transfork.Client(conn, c)
 }
 
+// Settle returns a connection that was dialled with this offer, with the protocol
+// to speak on it. A WebTransport server that names none leaves it to the client:
+// to MoqTransfork, which has no name there, and else to what begins in band.
+// False means that neither was offered.
+func (o Offer) Settle(conn transport.Conn) (transport.Conn, bool) {
+	switch {
+	case conn.Protocol() != "":
+		return conn, o.Has(conn.Protocol())
+	case o.Has(MoqTransfork):
+		return &detected{Conn: conn, protocol: MoqTransfork, first: make(chan transport.Stream, 1)}, true
+	case o.Has(moqlite.InBand):
+		return &detected{Conn: conn, protocol: moqlite.InBand, first: make(chan transport.Stream, 1)}, true
+	default:
+		return conn, false
+	}
+}
+
 // KnowHops tells whether announcements in the protocol of a name carry all hops
 // that they have come through, so that a loop is seen.
 func KnowHops(name string) bool { return moqlite.KnowsHops(name) }

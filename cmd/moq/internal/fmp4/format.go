@@ -204,7 +204,16 @@ func (c *cursor) descriptor() (tag uint8) {
 
 // AVCEntry builds the sample entry of H.264 from the body of an avcC.
 func AVCEntry(width, height int, description []byte) []byte {
-	return appendBox(nil, "avc1", func(b []byte) []byte {
+	return avcEntry("avc1", width, height, description)
+}
+
+// InBandAVCEntry is AVCEntry for samples that hold parameter sets themselves.
+func InBandAVCEntry(width, height int, description []byte) []byte {
+	return avcEntry("avc3", width, height, description)
+}
+
+func avcEntry(kind string, width, height int, description []byte) []byte {
+	return appendBox(nil, kind, func(b []byte) []byte {
 		b = u16(zeros(b, 6), 1) // data reference
 		b = zeros(b, 16)
 		b = u16(u16(b, uint16(width)), uint16(height))

@@ -76,8 +76,9 @@ type Follower struct {
 	mu      sync.Mutex
 	current *member // nil while there is none
 	tracks  map[moq.Path]*track
-	ended   bool            // no track is given out any more
-	ctx     context.Context //nolint:containedctx // of Run, nil before: tracks start when they are asked for and end with it
+	known   map[moq.Path]map[origin.Hop]bool // publishers of broadcasts, now and before
+	ended   bool                             // no track is given out any more
+	ctx     context.Context                  //nolint:containedctx // of Run, nil before: tracks start when they are asked for and end with it
 }
 
 // New returns a follower that begins with a relay that is connected. Run makes
@@ -89,7 +90,7 @@ func New(c Config, first Relay) *Follower {
 	if c.Tell == nil {
 		c.Tell = func(Event) {}
 	}
-	return &Follower{config: c, first: first, announced: origin.NewTable(), tracks: make(map[moq.Path]*track)}
+	return &Follower{config: c, first: first, announced: origin.NewTable(), tracks: make(map[moq.Path]*track), known: make(map[moq.Path]map[origin.Hop]bool)}
 }
 
 // Announced is what the relays announce together.
@@ -124,6 +125,20 @@ func (f *Follower) Track(path moq.Path) (*moq.Track, error) {
 		f.startLocked(t)
 	}
 	return t.out, nil
+}
+
+// forgetBroadcast ends the tracks of a broadcast: another publisher has it now, and what
+// that publishes cannot be told from what has come already. Who asks for one of
+// them again gets it from its beginning.
+func (f *Follower) forgetBroadcast(broadcast moq.Path) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, t := range f.tracks {
+		if path.HasPrefix(broadcast) {
+			delete(f.tracks, path)
+			t.restarted()
+		}
+	}
 }
 
 // startLocked runs a track, once Run has begun.
@@ -211,7 +226,7 @@ func (f *Follower) lose(m *member) {
 
 // adopt makes a relay the current one. Tracks are subscribed there as well.
 func (f *Follower) adopt(ctx context.Context, r Relay) *member {
-	m := &member{relay: r, since: time.Now(), live: make(map[moq.Path]uint64)}
+	m := &member{relay: r, since: time.Now(), live: make(map[announced]uint64)}
 	f.telling.Lock()
 	defer f.telling.Unlock()
 	f.mu.Lock()

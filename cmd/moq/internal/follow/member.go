@@ -38,17 +38,33 @@ type member struct {
 	since time.Time
 
 	// Guarded by Follower.mu.
-	live  map[moq.Path]uint64 // what it announces, with the number of the announcement
-	count uint64              // of announcements
+	live  map[announced]uint64 // with the number of the announcement
+	count uint64               // of announcements
+}
+
+// announced is something that a relay announces.
+type announced struct {
+	path moq.Path
+	kind origin.Kind
 }
 
 // announcement returns the number of the announcement by which a relay announces
-// a path now, 0 for none. Another number is another way to the publisher, or
-// another publisher.
+// a track now, by itself or with its broadcast, 0 for none. Another number is
+// another way to the publisher, or another publisher.
 func (f *Follower) announcement(m *member, path moq.Path) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return m.live[path]
+	if number := m.live[announced{path, origin.Track}]; number > 0 {
+		return number
+	}
+	for above := path; above.Len() > 0; {
+		above = above.Parent()
+		if number := m.live[announced{above, origin.Broadcast}]; number > 0 {
+			return number
+		}
+	}
+	// A relay of MoqTransfork tells a broadcast of another protocol as a track.
+	return m.live[announced{path.Parent(), origin.Track}]
 }
 
 // mirror puts what a relay announces into the common table, until its session
@@ -63,7 +79,8 @@ func (f *Follower) mirror(ctx context.Context, m *member) {
 		case <-ctx.Done():
 		}
 	})
-	standing := make(map[moq.Path]*origin.Registration)
+	standing := make(map[announced]*origin.Registration)
+	gone := make(map[announced]bool) // what was withdrawn since the session began
 	defer func() {
 		for _, registration := range standing {
 			registration.Withdraw()
@@ -76,38 +93,65 @@ func (f *Follower) mirror(ctx context.Context, m *member) {
 		if err != nil {
 			return
 		}
-		path := e.Announcement.Path
+		key := announced{e.Announcement.Path, e.Announcement.Kind}
 		switch e.Type {
 		case origin.Active:
 			a := e.Announcement
+			if a.Kind == origin.Broadcast && f.isAnother(a, gone[key]) {
+				f.forgetBroadcast(a.Path)
+			}
 			a.Source = f
 			if registration, err := f.announced.Announce(a); err == nil {
-				standing[path] = registration
+				standing[key] = registration
 			}
-			f.note(m, path, true)
+			f.note(m, key, true)
 		case origin.Ended:
-			if registration, ok := standing[path]; ok {
+			if registration, ok := standing[key]; ok {
 				registration.Withdraw()
-				delete(standing, path)
+				delete(standing, key)
 			}
-			f.note(m, path, false)
+			gone[key] = true
+			f.note(m, key, false)
 		case origin.Updated, origin.Live: // nobody waits for them
 		}
 	}
 }
 
-// note takes an announcement and wakes the track that it is of.
-func (f *Follower) note(m *member, path moq.Path, active bool) {
+// isAnother tells whether a broadcast has another publisher than before: one whose
+// hop is new, or, where hops are not told, one that comes back to a relay that
+// has withdrawn it. A relay may hold on to a publisher for a while after it was
+// lost, so that one that was known before is not another one.
+func (f *Follower) isAnother(a origin.Announcement, wasWithdrawn bool) bool {
+	hop := a.Publisher()
+	if hop == 0 {
+		return wasWithdrawn
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.known[a.Path]
+	if known == nil {
+		known = make(map[origin.Hop]bool)
+		f.known[a.Path] = known
+	}
+	isNew := !known[hop] && len(known) > 0
+	known[hop] = true
+	return isNew
+}
+
+// note takes an announcement and wakes the tracks that it is of.
+func (f *Follower) note(m *member, a announced, active bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if active {
 		m.count++
-		m.live[path] = m.count
+		m.live[a] = m.count
 	} else {
-		delete(m.live, path)
+		delete(m.live, a)
 	}
-	if t, ok := f.tracks[path]; ok {
-		t.wake()
+	for path, t := range f.tracks {
+		if path.HasPrefix(a.path) {
+			t.wake()
+		}
 	}
 }
 

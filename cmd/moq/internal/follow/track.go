@@ -310,6 +310,13 @@ func (t *track) ended(d *feed, err error) {
 // group. What comes then cannot be told from what has come already.
 var errRestarted = &moq.EndError{Reason: moq.Cancelled, Detail: "the publisher has begun again"}
 
+// IsRestart tells whether a track has ended because its publisher has begun again:
+// asked for once more, it is that of the present one.
+func IsRestart(err error) bool {
+	e, ok := errors.AsType[*moq.EndError](err)
+	return ok && e == errRestarted
+}
+
 // restarted notes that the publisher has begun again.
 func (t *track) restarted() {
 	t.out.End(errRestarted)

@@ -71,16 +71,23 @@ func Split(path moq.Path) (broadcast moq.Path, part Part) {
 	if _, ok := ID(broadcast); !ok {
 		return moq.Path{}, NoPart
 	}
-	track := path.Last()
+	if part = PartOf(path.Last()); part == NoPart {
+		return moq.Path{}, NoPart
+	}
+	return broadcast, part
+}
+
+// PartOf tells what a track of that name is to a broadcast.
+func PartOf(track string) Part {
 	if track == CatalogTrack {
-		return broadcast, CatalogPart
+		return CatalogPart
 	}
 	for _, prefix := range []string{"video", "audio"} {
 		if _, ok := trackNumber(track, prefix); ok {
-			return broadcast, MediaPart
+			return MediaPart
 		}
 	}
-	return moq.Path{}, NoPart
+	return NoPart
 }
 
 // trackNumber returns N of a track name prefix<N>.
