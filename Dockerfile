@@ -25,7 +25,7 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs
 RUN cp LICENSE /out/ && install -D -m 0644 -t /out/etc/ssl/certs /etc/ssl/certs/ca-certificates.crt
 ARG SOURCE_DATE_EPOCH=0
 RUN for image in moq-relay moq-operator moq; do \
-      go run -C hack/e2e ./image/mkimage -bill $image -root /out -version $VERSION -created $SOURCE_DATE_EPOCH || exit 1; \
+      go run -C hack/e2e ./image/mkimage -bill $image -root /out -source ../.. -version $VERSION -created $SOURCE_DATE_EPOCH || exit 1; \
     done
 
 FROM scratch AS base

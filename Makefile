@@ -109,8 +109,10 @@ interop: $(page_if_node) ## run our relay and client against theirs, and the pag
 	@hack/browser/install.sh && MOQ_BROWSER=1 go test -count=1 -timeout 20m -v ./hack/browser
 
 .PHONY: browser
-browser: page ## run the page in a headless Chromium (MOQ_BROWSER_PAGE=URL of `make up`, or MOQ_BROWSER_RELAYS=publish-URL,watch-URL; ARGS='-run U34'); pictures in bin/browser
-	@hack/browser/install.sh && MOQ_BROWSER=1 go test -count=1 -timeout 20m -v $(ARGS) ./hack/browser
+browser: ## run the page in a headless Chromium against our relays (others: MOQ_BROWSER_RELAYS=publish-URL,watch-URL or MOQ_BROWSER_PAGE=URL; ARGS='-run U34'); pictures in bin/browser, with ARGS=-update the README's
+	@hack/browser/install.sh
+	@hack/page/build.sh
+	@MOQ_BROWSER=1 go test -count=1 -timeout 20m -v ./hack/browser $(ARGS)
 
 .PHONY: bench
 bench: ## benchmarks into bin/bench.txt, compared with BASE=file if given; then load on relays (LOAD='--hops 1 --workload audio')

@@ -108,6 +108,7 @@ func TestFilesAreCopies(t *testing.T) {
 // everything turns on what is off by default.
 var everything = []string{
 	"monitoring.podMonitor.enabled=true", "monitoring.prometheusRule.enabled=true", "monitoring.dashboard.enabled=true",
+	"demo.enabled=true", `demo.nodes=[{"name":"eu","region":"eu","url":"https://eu.example.com"},{"name":"us","region":"us","url":"http://192.0.2.7:30443"}]`,
 }
 
 // TestTemplate (U40) holds that the chart renders by both versions of Helm, with
@@ -121,7 +122,7 @@ func TestTemplate(t *testing.T) {
 				t.Fatal(err)
 			}
 			alone := decode(t, manifest)
-			for _, want := range []string{"PodMonitor/moq-operator", "PodMonitor/moq-operator-relays", "PrometheusRule/moq-operator", "ConfigMap/moq-operator-dashboard"} {
+			for _, want := range []string{"PodMonitor/moq-operator", "PodMonitor/moq-operator-relays", "PrometheusRule/moq-operator", "ConfigMap/moq-operator-dashboard", "Deployment/moq-operator-demo"} {
 				if alone[want] == nil {
 					t.Errorf("there is no %s", want)
 				}
@@ -263,7 +264,7 @@ func TestRenderedChartInstalls(t *testing.T) {
 	for _, name := range []string{namespace, "a", "b"} {
 		makeNamespace(t, name)
 	}
-	for _, settings := range [][]string{nil, nil, {"monitoring.dashboard.enabled=true"}, {`watchNamespaces=["a","b"]`, "crds.keep=false"}} {
+	for _, settings := range [][]string{nil, nil, {"monitoring.dashboard.enabled=true", "demo.enabled=true", `demo.nodes=[{"name":"eu","region":"eu","url":"https://eu.example.com"}]`}, {`watchNamespaces=["a","b"]`, "crds.keep=false"}} {
 		manifest, err := render(t, "helm 4", chart, settings...)
 		if err != nil {
 			t.Fatal(err)

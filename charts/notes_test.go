@@ -63,11 +63,12 @@ func TestNotes(t *testing.T) {
 			"UDP and TCP", "moq pub https://$eu", "moq sub https://$us",
 			"helm test moq-operator -n moq-system", "docs/troubleshooting.md",
 			"helm uninstall moq-operator leaves the definition",
-		}, []string{"crds.enabled is false", "privateFrom"}},
+		}, []string{"crds.enabled is false", "privateFrom", "port-forward"}},
 		"Namespaced":   {[]string{`watchNamespaces=["tv","radio"]`}, []string{"the namespaces tv, radio", "kubectl -n tv wait", "https://live-eu.tv.svc", "RelayCluster live in tv"}, []string{"default"}},
 		"NoDefinition": {[]string{"crds.enabled=false"}, []string{"crds.enabled is false"}, nil},
 		"NoKeep":       {[]string{"crds.keep=false"}, []string{"helm uninstall moq-operator deletes all RelayClusters"}, []string{"leaves the definition"}},
 		"NoTest":       {[]string{"test.enabled=false"}, nil, []string{"helm test"}},
+		"Demo":         {[]string{"demo.enabled=true", `demo.nodes=[{"name":"eu","region":"eu","url":"https://eu.example.com"}]`, `demo.path="/tv/"`}, []string{"http://localhost:8080/tv/", "kubectl -n moq-system port-forward service/moq-operator-demo 8080:80"}, nil},
 		"Monitored":    {[]string{"monitoring.podMonitor.enabled=true"}, []string{"spec.networkPolicy.privateFrom"}, nil},
 	}
 	for name, tt := range tests {

@@ -49,8 +49,7 @@ func gaps(t *testing.T, sub *moq.Subscription, during time.Duration) (silence ti
 		group, err := sub.Next(ctx)
 		silence = max(silence, time.Since(at))
 		if ctx.Err() != nil {
-			numbers := slices.Collect(maps.Keys(seen))
-			return silence, slices.Max(numbers) - slices.Min(numbers) + 1 - uint64(len(numbers))
+			return silence, missingOf(seen)
 		}
 		if err != nil {
 			t.Fatalf("after %v the subscription ends: %v", time.Since(began), err)
@@ -61,6 +60,12 @@ func gaps(t *testing.T, sub *moq.Subscription, during time.Duration) (silence ti
 		seen[group.Sequence()] = true
 		group.Close()
 	}
+}
+
+// missingOf returns how many groups there are not between the first and the last.
+func missingOf(seen map[uint64]bool) uint64 {
+	numbers := slices.Collect(maps.Keys(seen))
+	return slices.Max(numbers) - slices.Min(numbers) + 1 - uint64(len(numbers))
 }
 
 // TestSubscriptionMoves: a viewer of a node whose link to the publisher's node is

@@ -33,6 +33,7 @@ type dialFlags struct {
 	noReconnect bool
 
 	isFollowing bool       // another relay is dialled when this one is lost
+	family      family     // of the protocol that the first relay spoke
 	self        origin.Hop // what announcements are known by, over all relays; see hop
 }
 
@@ -78,6 +79,7 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 	if err != nil {
 		return nil, e, err
 	}
+	e.family = f.family
 	pins, err := f.pins()
 	if err != nil {
 		return nil, e, err
@@ -116,6 +118,9 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 		return nil, e, dialFailure(ctx, e, transport.ErrALPN, "")
 	}
 	e.spoken = settled.Protocol()
+	if f.isFollowing {
+		f.family = familyOf(e.spoken)
+	}
 	return settled, e, nil
 }
 

@@ -26,6 +26,8 @@ type endpoint struct {
 	// only says that nothing but kind is to be tried.
 	only bool
 
+	family family // of the protocols that are offered
+
 	spoken   string // the protocol that was agreed on, once that is
 	fellBack bool   // over QUIC for want of WebTransport
 }
@@ -89,10 +91,35 @@ func (e endpoint) over(kind transport.Kind) endpoint {
 
 // offer is what is offered to speak.
 func (e endpoint) offer() protocols.Offer {
-	if e.protocol == "" {
+	switch {
+	case e.protocol != "":
+		return protocols.Only(e.protocol)
+	case e.family == tracks:
+		return protocols.Only(protocols.MoqTransfork)
+	case e.family == broadcasts:
+		return protocols.All().Without(protocols.MoqTransfork)
+	default:
 		return protocols.All()
 	}
-	return protocols.Only(e.protocol)
+}
+
+// family is a set of protocols in which a broadcast has the same name. Who follows
+// from one relay to the next stays in one: while a cluster is upgraded some of its
+// relays may know more than others.
+type family uint8
+
+// The families.
+const (
+	anyFamily  family = iota
+	broadcasts        // of moq-lite
+	tracks            // of MoqTransfork
+)
+
+func familyOf(protocol string) family {
+	if protocol == protocols.MoqTransfork {
+		return tracks
+	}
+	return broadcasts
 }
 
 // wanted names what is offered.

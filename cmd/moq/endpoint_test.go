@@ -9,9 +9,11 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -89,4 +91,29 @@ func otherProtocol(t *testing.T) string {
 		_ = socket.Close()
 	})
 	return socket.LocalAddr().String()
+}
+
+// Who follows from relay to relay stays with the names that it began with: a
+// relay that knows more than the first one is spoken to as that was.
+func TestFollowersStayInTheirFamily(t *testing.T) {
+	for protocol, want := range map[string][]string{
+		"":                     protocols.Names(),
+		protocols.MoqTransfork: {protocols.MoqTransfork},
+		"moq-lite-04":          protocols.All().Subprotocols(),
+	} {
+		e, err := parseEndpoint("https://relay.example", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if protocol != "" {
+			e.family = familyOf(protocol)
+		}
+		var got []string
+		for _, p := range e.offer().QUIC() {
+			got = append(got, p.ALPN)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %q: offers %q, want %q", protocol, got, want)
+		}
+	}
 }

@@ -95,7 +95,7 @@ func newRoot(env *environment) *cobra.Command {
 	root.SetHelpTemplate(helpTemplate)
 	root.PersistentFlags().BoolVarP(&env.quiet, "quiet", "q", false, "show no progress")
 	root.PersistentFlags().BoolVar(&env.noColor, "no-color", false, "show no colours")
-	root.AddCommand(newUp(env), newDemo(env), newPub(env), newSub(env), newAnnounced(env), newClock(env))
+	root.AddCommand(newUp(env), newDemo(env), newPage(env), newPub(env), newSub(env), newAnnounced(env), newClock(env))
 	return root
 }
 

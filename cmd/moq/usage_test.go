@@ -61,6 +61,12 @@ func TestUsage(t *testing.T) {
 		"MissingRoot":     {"sub " + url + " --name x --tls-root " + dir + "/none.pem", 1, "--tls-root", "PEM"},
 		"EmptyRoot":       {"sub " + url + " --name x --tls-root " + dir + "/text.mp4", 1, "holds no certificate", "PEM"},
 		"OutputFolder":    {"sub " + url + " --name x -o " + dir + "/none/out.mp4", 1, "no such file", "folder"},
+		"PageNoNode":      {"page", 2, "--node is missing", "--node eu-0,eu,"},
+		"PageNode":        {"page --node " + url, 2, "NAME,REGION,URL", "--node eu-0,eu,"},
+		"PageNodeScheme":  {"page --node eu-0,eu,localhost:4443", 2, "not the http or https URL", "--node eu-0,eu,"},
+		"PageTwice":       {"page --node a,eu," + url + " --node a,us," + url, 2, "another a", "name of its own"},
+		"PageBase":        {"page --base demo --node a,eu," + url, 2, "--base", "/demo/"},
+		"PageArgument":    {"page " + url, 2, "unexpected argument", "--help"},
 		"AnnouncedNoHost": {"announced http://:4443", 2, "not the URL", "localhost"},
 	}
 	for name, tt := range tests {
@@ -79,7 +85,7 @@ func TestUsage(t *testing.T) {
 
 // Help opens with two examples and is a success.
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"", "--help", "pub --help", "sub --help", "announced --help", "clock --help", "clock pub --help", "clock sub --help"} {
+	for _, args := range []string{"", "--help", "pub --help", "sub --help", "announced --help", "page --help", "clock --help", "clock pub --help", "clock sub --help"} {
 		r := start(t, nil, strings.Fields(args)...).wait(exitDone)
 		_, examples, found := strings.Cut(r.stdout.String(), "Examples:\n")
 		examples, _, _ = strings.Cut(examples, "Usage:")

@@ -22,7 +22,7 @@ func wantAccessible(t *testing.T, p *devtools.Page) {
 	t.Helper()
 	script, err := os.ReadFile(axe)
 	if err != nil {
-		t.Skip(`axe is not there: "make page" installs it`)
+		missing(t, `axe is not there: "make page" installs it`)
 	}
 	p.Do(string(script) + "\n;undefined")
 	var faults []struct {

@@ -3,12 +3,15 @@
 // tests, named after the acceptance points that they prove.
 //
 // They run where MOQ_BROWSER is set, which `make browser` and `make interop` do;
-// Chromium is looked for on the PATH or in CHROMIUM. MOQ_BROWSER_PAGE names a
-// page, such as `moq up` serves; MOQ_BROWSER_RELAYS the relays to publish at and
-// to watch at, as two URLs with a comma between them. Without either, two
-// moq-relays of others are started and linked, as hack/peers/build.sh leaves
-// them in MOQ_PEERS_DIR. Pictures of what was seen go to bin/browser.
+// Chromium is looked for on the PATH or in CHROMIUM. Each test starts the sample
+// cluster as `make up` does, on free ports, publishes in its first region and
+// watches in its last. Relays of others are used only when they are named:
+// MOQ_BROWSER_RELAYS has the one to publish at and the one to watch at, as two
+// URLs with a comma between them; MOQ_BROWSER_PAGE a page, such as another
+// `moq up` serves. Pictures of what was seen go to bin/browser, and with -update
+// the one in README.md is rewritten.
 //
+// What is missing skips a test with a clear line, and fails it where CI is true.
 // A test waits for things to happen, every wait is bounded, and a process is
 // ended by the test that started it.
 package browser

@@ -3,14 +3,16 @@ package browser
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,8 +22,12 @@ import (
 )
 
 const (
+	// root is the folder of the repository.
+	root = "../.."
 	// startTimeout bounds the start of a process.
 	startTimeout = 20 * time.Second
+	// leaveTimeout bounds the end of one that was asked to.
+	leaveTimeout = 10 * time.Second
 	// viewTimeout bounds what a page does by itself.
 	viewTimeout = 15 * time.Second
 	// playTimeout bounds the way of media from one page to another, on a machine
@@ -29,18 +35,28 @@ const (
 	playTimeout = 40 * time.Second
 )
 
+// missing skips the test for want of something, or fails it where nothing may be
+// missing.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 // browser returns a running browser, or skips the test.
 func browser(t *testing.T, flags ...string) *devtools.Browser {
 	t.Helper()
 	if os.Getenv("MOQ_BROWSER") == "" {
 		t.Skip("MOQ_BROWSER is not set: \"make browser\" runs the page in Chromium")
 	}
-	if _, err := os.Stat("../../cmd/moq/internal/demo/dist/index.html"); err != nil {
-		t.Skip("the page is not built: \"make page\" builds it")
+	if _, err := os.Stat(filepath.Join(root, "cmd/moq/internal/demo/dist/index.html")); err != nil {
+		missing(t, "the page is not built: \"make page\" builds it")
 	}
 	path, err := devtools.Find()
 	if err != nil {
-		t.Skip(err)
+		missing(t, "%v", err)
 	}
 	return devtools.Start(t, path, flags...)
 }
@@ -49,7 +65,8 @@ func browser(t *testing.T, flags ...string) *devtools.Browser {
 type node struct{ name, region, url string }
 
 // relays returns the relay to publish at and the one to watch at, and the
-// address of a page that offers them, or skips the test.
+// address of a page that offers them. Without further word they are ours: the
+// sample cluster, with its two regions.
 func relays(t *testing.T) (nodes []node, base string) {
 	t.Helper()
 	if base := os.Getenv("MOQ_BROWSER_PAGE"); base != "" {
@@ -63,10 +80,37 @@ func relays(t *testing.T) (nodes []node, base string) {
 		nodes = []node{{"eu-0", "eu", publish}, {"us-0", "us", watch}}
 		return nodes, page(t, nodes...)
 	}
-	first := startRelay(t, freePort(t))
-	second := startRelay(t, freePort(t), "--cluster-connect", first.url)
-	nodes = []node{{"eu-0", "eu", first.url}, {"us-0", "us", second.url}}
-	return nodes, page(t, nodes...)
+	base = startCluster(t)
+	return offered(t, base), base
+}
+
+// startCluster runs the sample cluster, by the command that people run, and
+// returns the address of its page.
+func startCluster(t *testing.T) (base string) {
+	t.Helper()
+	const tries = 10
+	for i := range tries {
+		// Above the ports that other tests take, and below those that the system
+		// gives to whoever asks for any.
+		offset := 8000 + 50*rand.IntN(180)
+		p := run(t, ours(t, "moq", "up", "-f", filepath.Join(root, "config/samples/relaycluster.yaml"),
+			"--json", "--page", "127.0.0.1:0", "--port-offset", strconv.Itoa(offset)))
+		var ready struct{ Demo string }
+		err := p.await(t, func() error {
+			line, err := p.stdout.line()
+			if err != nil {
+				return err
+			}
+			return json.Unmarshal([]byte(line), &ready)
+		})
+		switch {
+		case err == nil:
+			return ready.Demo
+		case i == tries-1 || !strings.Contains(p.stderr.String(), "address already in use"):
+			t.Fatalf("the sample cluster: %v\n%s", err, &p.stderr)
+		}
+	}
+	panic("unreachable")
 }
 
 // offered returns the first node that a page offers and one of the last region.
@@ -105,28 +149,15 @@ func offered(t *testing.T, base string) []node {
 	return []node{first, last}
 }
 
-// relay is a relay of others that the test may stop.
-type relay struct {
-	url  string
-	stop func()
-}
-
-// startRelay starts a moq-relay of others, or skips the test.
-func startRelay(t *testing.T, port int, more ...string) relay {
+// startRelay starts a relay of ours that makes a certificate for itself.
+func startRelay(t *testing.T, port int) (url string, p *process) {
 	t.Helper()
-	path := filepath.Join(os.Getenv("MOQ_PEERS_DIR"), "moq-relay-0.17.10", "bin", "moq-relay")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("no relay: name two in MOQ_BROWSER_RELAYS, or build those of others with \"make peers\"")
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	stop, _ := run(t, exec.Command(path, append([]string{
-		"--listen", address, "--listen-tls-generate", "localhost", "--web-http-listen", address,
-		"--auth-public", "**", "--iroh-enabled=false",
-	}, more...)...))
 	// Not localhost: a browser tries ::1 first, and does not try again over QUIC.
-	r := relay{url: "http://" + address, stop: stop}
-	await(t, "the relay's fingerprint", func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/certificate.sha256", http.NoBody)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	p = run(t, ours(t, "moq-relay", "--dev", "--bind", address))
+	url = "http://" + address
+	err := p.await(t, func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/certificate.sha256", http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -136,27 +167,45 @@ func startRelay(t *testing.T, port int, more ...string) relay {
 		}
 		return resp.Body.Close()
 	})
-	return r
+	if err != nil {
+		t.Fatalf("the relay's fingerprint: %v\n%s", err, &p.stderr)
+	}
+	return url, p
 }
 
-// buildServer builds the server of the page, once.
-var buildServer = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("moqrelay-demo-%d", os.Getpid()))
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/moq/internal/demo/serve").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+// build builds our commands into the folder, once, with the page in them.
+var build = sync.OnceValue(func() error {
+	cmd := exec.Command("go", "build", "-o", bin, "./cmd/moq", "./cmd/moq-relay")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return path, nil
+	return nil
 })
 
+// bin is the folder of our commands, while tests run.
+var bin string
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if os.Getenv("MOQ_BROWSER") != "" {
-		if path, err := buildServer(); err == nil {
-			_ = os.Remove(path)
-		}
+	var err error
+	if bin, err = os.MkdirTemp("", "moqrelay-browser-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(bin)
 	os.Exit(code)
+}
+
+// ours returns a command line of ours.
+func ours(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(bin, name), args...)
+	cmd.Args[0] = "bin/" + name // which the page shows, as `make up` has it
+	return cmd
 }
 
 // page serves the page for these relays and returns its address.
@@ -165,49 +214,87 @@ func page(t *testing.T, nodes ...node) string {
 	return pageWith(t, nil, nodes...)
 }
 
-// pageWith is page with further arguments for its server.
+// pageWith is page with further arguments for its command.
 func pageWith(t *testing.T, args []string, nodes ...node) string {
 	t.Helper()
-	path, err := buildServer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	args = append([]string{"page", "--listen", "127.0.0.1:0", "--base", "/demo/"}, args...)
 	for _, n := range nodes {
-		args = append(args, "-node", n.name+","+n.region+","+n.url)
+		args = append(args, "--node", n.name+","+n.region+","+n.url)
 	}
-	cmd := exec.Command(path, args...)
-	if _, err := cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	_, stdout := run(t, cmd)
+	p := run(t, ours(t, "moq", args...))
 	var url string
-	await(t, "the page's address", func() error {
-		line, err := stdout.line()
-		url = line
+	err := p.await(t, func() (err error) {
+		url, err = p.stdout.line()
 		return err
 	})
+	if err != nil {
+		t.Fatalf("the page: %v\n%s", err, &p.stderr)
+	}
 	return url
 }
 
-// run runs cmd until the test ends or stop is called.
-func run(t *testing.T, cmd *exec.Cmd) (stop func(), stdout *output) {
+// process is a program that runs until the test ends, at most.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr output
+	ended          chan struct{}
+}
+
+// run runs cmd until the test ends.
+func run(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	stdout, stderr := new(output), new(output)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	endsWithUs(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
+	go func() { // until it has ended, which the cleanup waits for
 		_ = cmd.Wait()
-	})
+		close(p.ended)
+	}()
 	t.Cleanup(func() {
-		stop()
+		p.leave()
 		if t.Failed() {
-			t.Logf("%s:\n%s%s", filepath.Base(cmd.Path), stdout, stderr.tail(4000))
+			t.Logf("%s:\n%s%s", strings.Join(cmd.Args, " "), &p.stdout, p.stderr.tail(4000))
 		}
 	})
-	return stop, stdout
+	return p
+}
+
+// leave asks the process to end, as Ctrl-C does, and sees to it.
+func (p *process) leave() {
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-p.ended:
+	case <-time.After(leaveTimeout):
+		p.kill()
+	}
+}
+
+// kill ends the process without its doing anything about it.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// await calls ask until it succeeds, the process ends, or time is up.
+func (p *process) await(t *testing.T, ask func() error) error {
+	t.Helper()
+	late := time.After(startTimeout)
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-p.ended:
+			return fmt.Errorf("it has ended: %v", p.cmd.ProcessState)
+		case <-late:
+			return fmt.Errorf("not within %v: %w", startTimeout, err)
+		}
+	}
 }
 
 // output is what a process wrote.
@@ -239,24 +326,6 @@ func (o *output) line() (string, error) {
 	return strings.TrimSpace(line), err
 }
 
-// await calls ask until it succeeds.
-func await(t *testing.T, what string, ask func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
-	defer cancel()
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %v: %v", what, startTimeout, err)
-		}
-	}
-}
-
 // freePort returns a port that is free for UDP and TCP.
 func freePort(t *testing.T) int {
 	t.Helper()
@@ -280,12 +349,35 @@ func freePort(t *testing.T) int {
 // keep stores a picture of a page, for people to look at.
 func keep(t *testing.T, p *devtools.Page, name string, whole bool) {
 	t.Helper()
-	dir := filepath.Join("..", "..", "bin", "browser")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	write(t, filepath.Join(root, "bin", "browser", name+".png"), p.Screenshot(whole))
+}
+
+// update has the tests rewrite what the documentation shows.
+var update = flag.Bool("update", false, "rewrite the picture in README.md")
+
+// illustrate stores the window of a page where the README has it, if that is
+// wanted. It may be as large as readers put up with.
+func illustrate(t *testing.T, p *devtools.Page, name string) {
+	t.Helper()
+	const limit = 200_000
+	if !*update {
+		return
+	}
+	p.Do(`Object.assign(document.documentElement.style, { overflow: "hidden", scrollbarGutter: "auto" })`)
+	png := p.Screenshot(false)
+	if len(png) > limit {
+		t.Errorf("%s has %d bytes, want at most %d", name, len(png), limit)
+	}
+	write(t, filepath.Join(root, "docs", "images", name+".png"), png)
+}
+
+// write writes a file, and the folder that it is in.
+func write(t *testing.T, file string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, name+".png")
-	if err := os.WriteFile(file, p.Screenshot(whole), 0o644); err != nil {
+	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

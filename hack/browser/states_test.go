@@ -17,6 +17,7 @@ func nobody(t *testing.T) string {
 // TestU35SaysWhatIsWrong: each state that people can meet is said in words, with
 // what to do about it.
 func TestU35SaysWhatIsWrong(t *testing.T) {
+	t.Parallel() // with what waits for a relay to come back
 	b := browser(t, "--host-resolver-rules=MAP page.test 127.0.0.1")
 	base := page(t, node{"eu-0", "eu", nobody(t)})
 	insecure := strings.Replace(base, "localhost", "page.test", 1)
@@ -81,6 +82,7 @@ func TestU35SaysWhatIsWrong(t *testing.T) {
 // TestU35SaysWhyASourceDoesNotStart: a camera that people refuse, or that is not
 // there, is not an end.
 func TestU35SaysWhyASourceDoesNotStart(t *testing.T) {
+	t.Parallel() // with what waits for a relay to come back
 	b := browser(t)
 	base := page(t, node{"eu-0", "eu", nobody(t)})
 	cases := map[string]struct{ failure, words, remedy string }{
@@ -118,6 +120,7 @@ func TestU35SaysThatACodecIsMissing(t *testing.T) {
 
 // TestPublishesCameraAndScreen: each source of the browser reaches a watcher.
 func TestPublishesCameraAndScreen(t *testing.T) {
+	t.Parallel() // with what waits for a relay to come back
 	b := browser(t)
 	nodes, base := relays(t)
 	for _, source := range []string{"camera", "screen"} {

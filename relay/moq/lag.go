@@ -167,11 +167,12 @@ func (t *Track) demandLocked() {
 
 // with returns the demand with one more subscriber.
 func (d Demand) with(o SubscribeOptions) Demand {
+	recent := o.Recent && o.MaxAge != Newest
 	if d.Subscribers == 0 {
-		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge, Recent: o.Recent}
+		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge, Recent: recent}
 	}
 	d.Subscribers++
-	d.Recent = d.Recent || o.Recent
+	d.Recent = d.Recent || recent
 	d.Priority = max(d.Priority, o.Priority)
 	d.Order = min(d.Order, o.Order)
 	if d.MaxAge == 0 || o.MaxAge == 0 {

@@ -11,6 +11,9 @@ import (
 // maxReports bounds the ranges that Dropped has to tell.
 const maxReports = 256
 
+// Newest is the age of a subscriber that wants the newest group alone.
+const Newest = time.Nanosecond
+
 // SubscribeOptions say what a subscriber wants of a track.
 type SubscribeOptions struct {
 	Priority Priority

@@ -58,7 +58,7 @@ type Demand struct {
 	Priority    Priority      // the highest asked for
 	Order       Order         // Ascending only if all ask for it
 	MaxAge      time.Duration // the longest asked for; 0, no limit, is longer than any
-	Recent      bool          // one of them begins with what is recent
+	Recent      bool          // one of them begins with what is recent, and more than the newest
 }
 
 // Limits bound what one track and each of its subscriptions may hold. A field

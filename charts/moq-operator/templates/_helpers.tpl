@@ -22,6 +22,14 @@ app.kubernetes.io/name: moq-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /*
+demoSelector has another name: to relays, pods of the first one are operators.
+*/ -}}
+{{- define "moq-operator.demoSelector" -}}
+app.kubernetes.io/name: moq-demo
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "moq-operator.labels" -}}
 {{- $own := include "moq-operator.selector" . | fromYaml -}}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion -}}

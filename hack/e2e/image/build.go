@@ -81,7 +81,7 @@ func build(ctx context.Context, o Options, i Image, work string) (Built, error) 
 		if err != nil {
 			return Built{}, err
 		}
-		c, err := i.content(slices.Concat(shared, []file{{i.Program(), 0o755, program}}))
+		c, err := i.content(slices.Concat(shared, []file{{i.Program(), 0o755, program}}), o.Source)
 		if err != nil {
 			return Built{}, err
 		}
@@ -107,7 +107,7 @@ func Pack(i Image, binary string, o Options) (Built, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return Built{}, err
 	}
-	c, err := i.content(append(shared, file{i.Program(), 0o755, program}))
+	c, err := i.content(append(shared, file{i.Program(), 0o755, program}), o.Source)
 	if err != nil {
 		return Built{}, fmt.Errorf("image %s of %s: %w", i.Reference(), binary, err)
 	}
@@ -115,8 +115,9 @@ func Pack(i Image, binary string, o Options) (Built, error) {
 }
 
 // WriteBill adds the bill of materials of an image to the folder that holds all
-// its other files under the paths they have in the image.
-func WriteBill(i Image, root string) error {
+// its other files under the paths they have in the image. source is the top of
+// the repository that they were built from.
+func WriteBill(i Image, root, source string) error {
 	var files []file
 	for _, p := range i.Files() {
 		if p == i.SBOM() {
@@ -132,7 +133,7 @@ func WriteBill(i Image, root string) error {
 		}
 		files = append(files, file{p, mode, b})
 	}
-	c, err := i.content(files)
+	c, err := i.content(files, source)
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func WriteBill(i Image, root string) error {
 
 // content makes the bill of materials of the files, of which one is the
 // program, and adds it to them. The program says what platform it is for.
-func (i Image) content(files []file) (content, error) {
+func (i Image) content(files []file, source string) (content, error) {
 	at := slices.IndexFunc(files, func(f file) bool { return f.path == i.Program() })
 	if at < 0 {
 		return content{}, fmt.Errorf("no file %s", i.Program())
@@ -154,8 +155,12 @@ func (i Image) content(files []file) (content, error) {
 	if err != nil {
 		return content{}, fmt.Errorf("read what %s was linked from: %w", i.Program(), err)
 	}
+	npm, err := bundled(source, files[at].data)
+	if err != nil {
+		return content{}, err
+	}
 	c := content{platform: platformOf(info)}
-	if c.bill, err = bill(i, c.platform, files, info); err != nil {
+	if c.bill, err = bill(i, c.platform, files, info, npm); err != nil {
 		return content{}, err
 	}
 	c.files = slices.Concat(files, []file{{i.SBOM(), 0o644, c.bill}})

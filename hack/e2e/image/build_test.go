@@ -79,7 +79,7 @@ func TestWriteBill(t *testing.T) {
 			}
 		}
 	}
-	if err := WriteBill(relay, root); err != nil {
+	if err := WriteBill(relay, root, "../../.."); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(root, bill))

@@ -93,10 +93,11 @@ type relationship struct {
 	Related string `json:"relatedSpdxElement"`
 }
 
-// bill makes the bill of materials of an image on one platform: its files, and
-// every module that the program was linked from with the hash that go.sum holds
-// of it. Nothing in it depends on when or where it is made.
-func bill(i Image, p Platform, files []file, info *buildinfo.BuildInfo) ([]byte, error) {
+// bill makes the bill of materials of an image on one platform: its files, every
+// module that the program was linked from with the hash that go.sum holds of it,
+// and what the page in it was bundled from. Nothing in it depends on when or
+// where it is made.
+func bill(i Image, p Platform, files []file, info *buildinfo.BuildInfo, npm []npmPackage) ([]byte, error) {
 	doc := spdx{
 		SPDXVersion:       "SPDX-2.3",
 		DataLicense:       "CC0-1.0",
@@ -126,6 +127,9 @@ func bill(i Image, p Platform, files []file, info *buildinfo.BuildInfo) ([]byte,
 		}
 	}
 	doc.addStdlib(info.GoVersion, program)
+	for _, p := range npm {
+		doc.addNpm(p, program)
+	}
 
 	// One name for one content: the same document keeps it, another gets another.
 	b, err := json.Marshal(doc)
@@ -243,16 +247,21 @@ func linked(info *buildinfo.BuildInfo, version string) []debug.Module {
 	return modules
 }
 
-// moduleID names a module within the document: letters, digits, dot and dash
-// are all that may stand in a name.
+// moduleID names a module within the document.
 func moduleID(m debug.Module) string {
-	return "SPDXRef-Package-" + strings.Map(func(r rune) rune {
+	return "SPDXRef-Package-" + elementName(m.Path+"-"+m.Version)
+}
+
+// elementName makes of a name one within the document: letters, digits, dot and
+// dash are all that may stand in it.
+func elementName(name string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-':
 			return r
 		}
 		return '-'
-	}, m.Path+"-"+m.Version)
+	}, name)
 }
 
 func purl(locator string) []externalRef {

@@ -19,6 +19,9 @@ import (
 const (
 	// AnswerTimeout is how long a publisher may take to answer a request.
 	AnswerTimeout = 10 * time.Second
+	// newestAge is the age that a peer is asked to keep to by those who want the
+	// newest group alone.
+	newestAge = time.Second
 	// UpdateInterval is the least time between two changes of a subscription at
 	// the peer.
 	UpdateInterval = 100 * time.Millisecond
@@ -167,6 +170,16 @@ func (u *Upstream) First() *uint64 {
 		return nil
 	}
 	return &first
+}
+
+// AskAge is the age that the peer is asked to keep to. Where only the newest group
+// is wanted, which is also how a link begins, that is enforced here: the peer
+// would cut what is only on its way.
+func AskAge(d moq.Demand) time.Duration {
+	if d.MaxAge == moq.Newest {
+		return newestAge
+	}
+	return d.MaxAge
 }
 
 // Asked is a subscription as the peer was asked for it. Its methods are called

@@ -260,7 +260,7 @@ func (s *Session) endOfAsking(err error) error {
 // From lite-06 on the age says where to start as well. To start at the latest
 // group it has to be 0 until that is known, whatever it is later.
 func (u *upstream) request(d moq.Demand, start *uint64) wire.SubscribeUpdate {
-	age := shorter(d.MaxAge, u.Track.Info().MaxAge)
+	age := shorter(base.AskAge(d), u.Track.Info().MaxAge)
 	if u.session.version.HasCosts() && !d.Recent && start == nil && !u.hasStarted() {
 		age = noAge
 	}

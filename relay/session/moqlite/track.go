@@ -78,7 +78,7 @@ const defaultMaxAge = 5000
 // In the relay that is zero, and no age at all is noAge.
 
 // noAge stands for an age of 0: only the latest group is wanted.
-const noAge = time.Nanosecond
+const noAge = moq.Newest
 
 func toAge(millis uint64) time.Duration {
 	const most = uint64(math.MaxInt64 / time.Millisecond)

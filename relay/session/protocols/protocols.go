@@ -38,6 +38,11 @@ func Only(name string) Offer { return Offer{names: []string{name}} }
 // All offers every protocol.
 func All() Offer { return Offer{names: Names()} }
 
+// Without is the offer without the protocol of a name.
+func (o Offer) Without(name string) Offer {
+	return Offer{names: slices.DeleteFunc(slices.Clone(o.names), func(n string) bool { return n == name })}
+}
+
 // Offer is a choice of protocols, the most wanted first.
 type Offer struct{ names []string }
 
@@ -54,7 +59,7 @@ func (o Offer) QUIC() []transport.Protocol {
 // Subprotocols is the offer as subprotocols of WebTransport and WebSocket:
 // MoqTransfork has none.
 func (o Offer) Subprotocols() []string {
-	return slices.DeleteFunc(slices.Clone(o.names), func(name string) bool { return name == MoqTransfork })
+	return o.Without(MoqTransfork).names
 }
 
 // Has tells whether a protocol is among those that are offered.

@@ -109,7 +109,7 @@ func (u *upstream) request(d moq.Demand, first *uint64) wire.Subscribe {
 		Path:     u.Track.Path().Parts(),
 		Priority: fromPriority(d.Priority),
 		Order:    fromOrder(d.Order),
-		Expires:  fromAge(d.MaxAge),
+		Expires:  fromAge(base.AskAge(d)),
 		Min:      first,
 	}
 }

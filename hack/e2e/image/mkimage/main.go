@@ -90,7 +90,7 @@ func writeImages(ctx context.Context, s settings) (err error) {
 func writeBill(s settings) error {
 	for _, i := range image.Products(s.release) {
 		if i.Name == s.bill {
-			return image.WriteBill(i, s.root)
+			return image.WriteBill(i, s.root, s.options.Source)
 		}
 	}
 	return fmt.Errorf("-bill %q: want one of our images, such as moq-relay", s.bill)
