@@ -2,7 +2,9 @@ package browser
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,4 +249,33 @@ func TestU37RecoversByItself(t *testing.T) {
 	t.Logf("plays %v after the relay is back, %s", time.Since(back).Round(100*time.Millisecond), value(watcher, "session"))
 	wantCard(t, watcher)
 	wantMotion(t, watcher)
+}
+
+// TestU2TheCommandLinePlaysAlong: the command that the page offers plays what a
+// browser publishes, and a browser plays what the command line publishes.
+func TestU2TheCommandLinePlaysAlong(t *testing.T) {
+	b := browser(t)
+	nodes, base := relays(t)
+	publisher := publish(t, b, base, nodes[0], devtools.PageOptions{})
+	words := strings.Fields(publisher.String(`document.querySelector(".after code").innerText`))
+	if len(words) < 4 || words[1] != "sub" || !slices.Contains(words, name) {
+		t.Fatalf("the page offers %q", words)
+	}
+	until := slices.Index(words, "|")
+	file := filepath.Join(t.TempDir(), "out.mp4")
+	sub := run(t, ours(t, "moq", append(words[1:until:until], "--duration", "3s", "-o", file)...))
+	sub.wait(t)
+	out, err := os.Stat(file)
+	if err != nil || out.Size() < 50_000 {
+		t.Errorf("of 3 s of the test card there are %v (%v)\n%s", out, err, &sub.stderr)
+	}
+
+	run(t, ours(t, "moq", "pub", nodes[0].url, "--name", "demo/clip", "--loop"))
+	w := b.Open(t, base+"watch/demo/clip?at="+nodes[1].name, devtools.PageOptions{})
+	w.Until("pictures", playTimeout, `/, [23]\d pictures/.test(document.querySelector("[data-value=rate]")?.innerText)`)
+	wantMotion(t, w)
+	w.Click("button.unmute")
+	w.Until("sound", playTimeout, `Number(document.querySelector("mq-stage").dataset.peak) > 0.02`)
+	t.Logf("session %s, rate %s, picture %s", value(w, "session"), value(w, "rate"), value(w, "video"))
+	keep(t, w, "u2-clip", true)
 }

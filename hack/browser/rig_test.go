@@ -272,6 +272,19 @@ func (p *process) leave() {
 	}
 }
 
+// wait waits for the process to end by itself, and well.
+func (p *process) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(startTimeout):
+		t.Fatalf("%s: not done within %v\n%s", strings.Join(p.cmd.Args, " "), startTimeout, p.stderr.tail(2000))
+	}
+	if !p.cmd.ProcessState.Success() {
+		t.Errorf("%s: %v\n%s", strings.Join(p.cmd.Args, " "), p.cmd.ProcessState, p.stderr.tail(2000))
+	}
+}
+
 // kill ends the process without its doing anything about it.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
