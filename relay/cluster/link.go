@@ -212,7 +212,7 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 		switch ev.Type {
 		case origin.Active, origin.Updated:
 			if a := asOfNode(ev.Announcement); l.announce(s, a) {
-				l.cluster.supersede(l, routeOf(a))
+				l.cluster.supersede(l, a)
 			}
 		case origin.Ended:
 			switch {
@@ -304,35 +304,64 @@ func isSameWay(a, b origin.Announcement) bool {
 	return slices.Equal(a.Hops, b.Hops) && a.Warm == b.Warm && a.Cold == b.Cold
 }
 
-// supersede withdraws the route from links that are lost or have not told it
-// again: it is known to be elsewhere.
-func (c *Cluster) supersede(by *link, r route) {
+// supersede withdraws the route from links that are lost, leave, or have not told
+// it again: it is known to be elsewhere.
+func (c *Cluster) supersede(by *link, a origin.Announcement) {
 	c.mu.Lock()
 	links := slices.Collect(maps.Values(c.links))
 	c.mu.Unlock()
 	for _, l := range links {
 		if l != by {
-			l.yield(r)
+			l.yield(a)
 		}
 	}
 }
 
-// yield withdraws a route that is unconfirmed.
-func (l *link) yield(r route) {
+// yield withdraws a route that is unconfirmed, if the way that is known to another
+// one is not by way of the node itself.
+func (l *link) yield(to origin.Announcement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.unconfirmed[r]; ok {
+	r := routeOf(to)
+	reg, ok := l.routes[r]
+	if _, doubted := l.unconfirmed[r]; ok && doubted && !to.Passed(lastHop(reg.Announcement())) {
 		l.withdrawLocked(r)
+	}
+}
+
+// lastHop is the node that an announcement has come from, 0 if it does not say.
+func lastHop(a origin.Announcement) origin.Hop {
+	if len(a.Hops) == 0 {
+		return 0
+	}
+	return a.Hops[len(a.Hops)-1]
+}
+
+// peerLeaves gives up the routes of a peer that leaves: at once where there is
+// another way that is not through it, and the others when one is announced.
+func (l *link) peerLeaves(s *carrier) {
+	l.mu.Lock()
+	if l.current != s {
+		l.mu.Unlock()
+		return
+	}
+	var routes []origin.Announcement
+	for r, reg := range l.routes {
+		l.unconfirmed[r] = struct{}{}
+		routes = append(routes, reg.Announcement())
+	}
+	l.mu.Unlock()
+	for _, a := range routes {
+		if l.cluster.isElsewhere(l, a) {
+			l.unannounce(s, routeOf(a))
+		}
 	}
 }
 
 // isElsewhere reports whether there is a route to what the node of a link has
 // announced that is not by way of that node.
 func (c *Cluster) isElsewhere(l *link, ended origin.Announcement) bool {
-	var node origin.Hop
-	if n := len(ended.Hops); n > 0 {
-		node = ended.Hops[n-1]
-	}
+	node := lastHop(ended)
 	return c.Table.Has(ended.Path, func(a origin.Announcement) bool { return a.Node != l.name && !a.Passed(node) })
 }
 

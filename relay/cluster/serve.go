@@ -163,9 +163,19 @@ func (c *Cluster) attend(ctx context.Context, s session.Session, conn transport.
 	c.count()
 	watching := make(chan struct{})
 	go func() { defer close(watching); c.watchSilence(ctx, l, carry) }()
+	leaving := make(chan struct{})
+	go func() { // ends with the session
+		defer close(leaving)
+		select {
+		case <-s.GoingAway():
+			l.peerLeaves(carry)
+		case <-ctx.Done():
+		}
+	}()
 	l.mirror(ctx, carry, inbox)
 	<-ctx.Done()
 	<-watching
+	<-leaving
 	l.release(carry)
 	c.count()
 	c.Log.Info("link lost", "node", l.name)

@@ -52,8 +52,10 @@ func (t *Track) isGoneLocked(seq uint64) bool {
 	return slices.ContainsFunc(t.gone, func(r Range) bool { return r.First <= seq && seq <= r.Last })
 }
 
-// notGoneLocked returns the lowest group from seq on that was not given up.
+// notGoneLocked returns the lowest group from seq on that was neither given up nor
+// forgotten.
 func (t *Track) notGoneLocked(seq uint64) uint64 {
+	seq = max(seq, t.floor)
 	for _, r := range t.gone { // by sequence
 		if r.First <= seq && seq <= r.Last && r.Last < math.MaxUint64 {
 			seq = r.Last + 1

@@ -29,8 +29,8 @@ type SubscribeOptions struct {
 // Subscription is one subscriber's claim on the groups of a track. Next is for
 // one goroutine, the other methods for any.
 type Subscription struct {
-	track     *Track
-	fromEmpty bool // a start was asked for when the track had no group
+	track *Track
+	named bool // a start was asked for
 
 	ready chan struct{} // holds 1: Next should look again
 	told  chan struct{} // holds 1: Dropped has something
@@ -68,7 +68,7 @@ func (t *Track) Subscribe(o SubscribeOptions) (*Subscription, error) {
 		maxGroups: t.limits.QueuedGroups,
 	}
 	s.start = t.startLocked(o)
-	s.fromEmpty = o.Start != nil && t.newest == nil
+	s.named = o.Start != nil
 	s.catchUpLocked(s.start)
 	t.subscriptions = append(t.subscriptions, s)
 	t.demandLocked()
@@ -85,14 +85,29 @@ func (t *Track) startLocked(o SubscribeOptions) uint64 {
 	case t.newest == nil:
 		return 0
 	}
-	start := t.newest.seq
-	if o.Recent {
-		start = t.recentLocked(o.MaxAge)
+	switch {
+	case o.Recent && o.Start != nil:
+		return t.unexpiredLocked(*o.Start, o.MaxAge)
+	case o.Recent:
+		return t.recentLocked(o.MaxAge)
+	default:
+		return t.newest.seq
 	}
-	if o.Start != nil {
-		start = max(start, *o.Start)
+}
+
+// unexpiredLocked returns the first group from a floor on behind which none has
+// left the cache or is older than age. Those that are not there may yet come: what
+// is fetched up comes newest first.
+func (t *Track) unexpiredLocked(floor uint64, age time.Duration) uint64 {
+	for _, e := range t.cache {
+		if e.seq < floor || e.seq >= t.newest.seq {
+			continue
+		}
+		if e.group == nil || age > 0 && e.group.shown && t.hasExpiredLocked(e.group, age) {
+			floor = e.seq + 1
+		}
 	}
-	return start
+	return floor
 }
 
 // recentLocked returns the oldest group in the cache that has not expired by age,
@@ -271,11 +286,11 @@ func (s *Subscription) First() (uint64, bool) {
 }
 
 // Awaits tells whether a lower group than seq may still come first: one was asked
-// for of a track that had none, and nobody has said that it never comes.
+// for, and nobody has said that it never comes.
 func (s *Subscription) Awaits(seq uint64) bool {
 	s.track.mu.Lock()
 	defer s.track.mu.Unlock()
-	return s.fromEmpty && s.track.notGoneLocked(s.start) < seq
+	return s.named && s.track.notGoneLocked(s.start) < seq
 }
 
 // Dropped takes the groups that this subscription does not get although they

@@ -91,7 +91,7 @@ func (t *Track) Info() Info {
 }
 
 // Ready returns a channel that is closed once the publisher has answered: with
-// its info, the first group, or the end.
+// how far it is, the first group, or the end.
 func (t *Track) Ready() <-chan struct{} {
 	return t.ready
 }
@@ -162,7 +162,17 @@ func (t *Track) HasSettled(first, last uint64) bool {
 	return first > last || len(t.absentLocked(first, last)) == 0
 }
 
-// SetInfo replaces what is known of the track.
+// Inform replaces what is known of the track, by a publisher that has yet to say
+// how far it is: it has not answered with that.
+func (t *Track) Inform(info Info) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.info = info
+	t.informedLocked()
+}
+
+// SetInfo replaces what is known of the track, by a publisher that has said how far
+// it is, or has nothing to say of that.
 func (t *Track) SetInfo(info Info) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -177,6 +187,7 @@ func (t *Track) SetLargest(l Location) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reachedLocked(l)
+	t.readyLocked()
 }
 
 // CreateGroup starts the group of the given number. Numbers may come in any

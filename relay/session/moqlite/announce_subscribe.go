@@ -242,7 +242,9 @@ func (a *announced) end(path moq.Path) {
 		return
 	}
 	a.withdraw(path)
-	a.session.unannounced(r.path, a.isLonger(r.path))
+	if !a.session.IsEnding() { // else it is the publisher that has left the peer, and what is under way still comes
+		a.session.unannounced(r.path, a.isLonger(r.path))
+	}
 }
 
 // isLonger tells of a track whether it belongs to a path that is announced still

@@ -64,7 +64,7 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 func (s *Session) Resume(track *moq.Track) bool {
 	path := track.Path()
 	broadcast, name, ok := s.nameOf(path)
-	if !ok || s.IsBroken() {
+	if !ok || s.isLost() {
 		return false
 	}
 	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
@@ -160,7 +160,7 @@ func (u *upstream) finish(err error) {
 		u.settle()
 	}
 	demand, _ := u.Track.Demand()
-	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.IsBroken() || !errors.Is(err, moq.ErrGoingAway) {
+	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.isLost() || !errors.Is(err, moq.ErrGoingAway) {
 		u.End(err)
 		return
 	}
@@ -168,6 +168,10 @@ func (u *upstream) finish(err error) {
 	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
 	s.Config.Park(u.Track, u.publisher)
 }
+
+// isLost tells whether what the peer publishes has to come another way: it is gone,
+// or going.
+func (s *Session) isLost() bool { return s.IsBroken() || s.IsEnding() }
 
 // settle notes how far the track went by what the publisher has said, and that
 // what has not come of it never will.
@@ -194,7 +198,7 @@ func (u *upstream) inform() {
 		return // and so does run
 	}
 	if !s.version.HasTrack() {
-		u.Track.SetInfo(moq.Info{Priority: moq.DefaultPriority})
+		u.Track.Inform(moq.Info{Priority: moq.DefaultPriority})
 		return
 	}
 	path := u.Track.Path()
@@ -213,7 +217,7 @@ func (u *upstream) inform() {
 		}
 		s.mu.Unlock()
 	}
-	u.Track.SetInfo(info)
+	u.Track.Inform(info)
 }
 
 func (u *upstream) askInfo() (moq.Info, error) {
