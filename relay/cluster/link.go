@@ -286,10 +286,7 @@ func (l *link) announce(s *carrier, a origin.Announcement) bool {
 		return true
 	}
 	a.Class, a.Source, a.Node = origin.Peer, l, l.name
-	reg, err := l.cluster.Table.Announce(a)
-	if before != nil { // only now, so that the path is there all the time
-		l.withdrawLocked(r)
-	}
+	reg, err := l.registerLocked(before, a)
 	if err != nil {
 		if !errors.Is(err, origin.ErrLoop) { // of our own, told back to us
 			l.cluster.Log.Warn("announcement of a peer refused", "node", l.name, "broadcast", a.Path, "error", err)
@@ -298,6 +295,25 @@ func (l *link) announce(s *carrier, a origin.Announcement) bool {
 	}
 	l.routes[r] = reg
 	return true
+}
+
+// registerLocked puts an announcement into the table, in the place of the one of
+// its path before it. The same publisher, or two that are unknown, have the same
+// content.
+func (l *link) registerLocked(before *origin.Registration, a origin.Announcement) (*origin.Registration, error) {
+	if before == nil {
+		return l.cluster.Table.Announce(a)
+	}
+	if before.Announcement().Publisher() == a.Publisher() {
+		reg, err := l.cluster.Table.Replace(before, a)
+		if err != nil {
+			l.withdrawLocked(routeOf(a))
+		}
+		return reg, err
+	}
+	reg, err := l.cluster.Table.Announce(a)
+	l.withdrawLocked(routeOf(a)) // only now, so that the path is there all the time
+	return reg, err
 }
 
 func isSameWay(a, b origin.Announcement) bool {

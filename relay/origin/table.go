@@ -166,6 +166,17 @@ func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, An
 	return nil, Announcement{}, fmt.Errorf("track %q: %w", path, best)
 }
 
+// BestTrack is Track by the best route alone. Nodes are served so: while routes are
+// stale, a second choice may lead back to who asks.
+func (t *Table) BestTrack(path moq.Path, ok func(Announcement) bool) (*moq.Track, Announcement, error) {
+	first := true
+	return t.Track(path, func(a Announcement) bool {
+		isBest := first && (ok == nil || ok(a))
+		first = first && !isBest
+		return isBest
+	})
+}
+
 // routes returns all routes to a track, the best first.
 func (t *Table) routes(path moq.Path) []*Registration {
 	t.mu.Lock()

@@ -265,7 +265,11 @@ func (b *Base) Lookup(path moq.Path, ok func(origin.Announcement) bool) (*moq.Tr
 	if b.Config.Out == nil {
 		return nil, moq.ErrNotFound
 	}
-	track, _, err := b.Config.Out.Track(path, ok)
+	find := b.Config.Out.Track
+	if b.IsNode() {
+		find = b.Config.Out.BestTrack
+	}
+	track, _, err := find(path, ok)
 	return track, err
 }
 

@@ -19,6 +19,9 @@ import (
 const (
 	// AnswerTimeout is how long a publisher may take to answer a request.
 	AnswerTimeout = 10 * time.Second
+	// takenBackWait is how long a peer may take to end a subscription whose path it
+	// has withdrawn.
+	takenBackWait = time.Second
 	// newestAge is the age that a peer is asked to keep to by those who want the
 	// newest group alone.
 	newestAge = time.Second
@@ -33,13 +36,16 @@ var ErrNoAnswer error = &moq.EndError{Reason: moq.Timeout, Detail: "publisher di
 // Upstream is a subscription at the peer, shared by all who ask for the path.
 type Upstream struct {
 	// Static after construction.
-	Track   *moq.Track
-	Refusal error // why groups are stopped that are on their way when it is over
-	base    *Base
-	moved   chan struct{} // holds 1: receiving or quietSince has changed
-	gone    chan struct{} // closed when the peer has withdrawn the path
-	leave   sync.Once     // closes gone
-	held    atomic.Bool   // see Hold
+	// TakenBack is what the track ends with if the peer withdraws its path and does
+	// not end the subscription. Nil: that is a clean end.
+	TakenBack error
+	Track     *moq.Track
+	Refusal   error // why groups are stopped that are on their way when it is over
+	base      *Base
+	moved     chan struct{} // holds 1: receiving or quietSince has changed
+	gone      chan struct{} // closed when the peer has withdrawn the path
+	leave     sync.Once     // closes gone
+	held      atomic.Bool   // see Hold
 
 	mu         sync.Mutex
 	over       bool
@@ -260,7 +266,7 @@ func (a *attendance) look(now time.Time, isAnswered bool) (changed <-chan struct
 	if !a.closingAt.IsZero() {
 		settled, ok := a.settled(now)
 		if ok {
-			return nil, 0, moq.ErrEnded
+			return nil, 0, a.ending()
 		}
 		wait = min(wait, settled)
 	}
@@ -279,6 +285,20 @@ func (a *attendance) look(now time.Time, isAnswered bool) (changed <-chan struct
 		return nil, 0, moq.ErrCancelled
 	}
 	return changed, min(wait, max(left, time.Millisecond)), nil
+}
+
+// ending is what the track ends with when no further group is to be expected.
+func (a *attendance) ending() error {
+	if a.isTakenBack() {
+		return a.TakenBack
+	}
+	return moq.ErrEnded
+}
+
+// isTakenBack tells whether the peer has withdrawn the path, has not said in any
+// other way that the track has ended, and would have.
+func (a *attendance) isTakenBack() bool {
+	return a.TakenBack != nil && !a.finished && !a.asked.Complete()
 }
 
 // close notes that no further group is to be expected.
@@ -303,7 +323,11 @@ func (a *attendance) settled(now time.Time) (time.Duration, bool) {
 	if a.quietSince.After(quiet) {
 		quiet = a.quietSince
 	}
-	left := quiet.Add(a.base.SettleTime()).Sub(now)
+	patience := a.base.SettleTime()
+	if a.isTakenBack() {
+		patience = takenBackWait
+	}
+	left := quiet.Add(patience).Sub(now)
 	return max(left, time.Millisecond), left <= 0
 }
 

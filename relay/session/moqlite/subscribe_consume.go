@@ -146,6 +146,9 @@ func (u *upstream) run() {
 		return
 	}
 	if err = u.AwaitDemand(); err == nil {
+		if u.session.isOurs() && u.session.version.HasSetup() {
+			u.TakenBack = moq.ErrGoingAway // the node had it from another one that it has lost
+		}
 		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
 		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
 		err = u.subscribe()
@@ -156,9 +159,6 @@ func (u *upstream) run() {
 func (u *upstream) finish(err error) {
 	s := u.session
 	s.leave(u)
-	if errors.Is(err, moq.ErrEnded) && s.IsNode() && !u.hasStarted() && !u.knowsEnd() {
-		err = moq.ErrGoingAway // the node had it from another one that it has lost
-	}
 	if errors.Is(err, moq.ErrEnded) {
 		u.settle()
 	}
@@ -170,12 +170,6 @@ func (u *upstream) finish(err error) {
 	u.Release(err)
 	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
 	s.Config.Park(u.Track, u.publisher)
-}
-
-func (u *upstream) knowsEnd() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.hasEnd
 }
 
 // isLost tells whether what the peer publishes has to come another way: it is gone,
