@@ -280,9 +280,10 @@ func (l *link) announce(s *carrier, a origin.Announcement) bool {
 	if l.current != s {
 		return false
 	}
+	_, doubted := l.unconfirmed[r]
 	delete(l.unconfirmed, r)
 	before := l.routes[r]
-	if before != nil && isSameWay(before.Announcement(), a) {
+	if before != nil && !doubted && isSameWay(before.Announcement(), a) {
 		return true
 	}
 	a.Class, a.Source, a.Node = origin.Peer, l, l.name
@@ -295,6 +296,20 @@ func (l *link) announce(s *carrier, a origin.Announcement) bool {
 	}
 	l.routes[r] = reg
 	return true
+}
+
+// isDoubted tells whether a route stands only because its link was lost a moment
+// ago. Nodes are not told of such: one that is back would take its own past for
+// news.
+func isDoubted(a origin.Announcement) bool {
+	l, ok := a.Source.(*link)
+	if !ok {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, doubted := l.unconfirmed[routeOf(a)]
+	return doubted
 }
 
 // registerLocked puts an announcement into the table, in the place of the one of

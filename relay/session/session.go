@@ -99,6 +99,9 @@ type Config struct {
 	Handshaken func(mark string)
 	// Visible says what the peer may see and subscribe. Nil: everything.
 	Visible func(origin.Announcement) bool
+	// Told says what of that the peer is told of: what is not can be subscribed by
+	// its name. Nil: all.
+	Told func(origin.Announcement) bool
 	// Accept says whether the peer may announce a path. Nil: any.
 	Accept func(moq.Path) error
 
@@ -169,6 +172,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Visible == nil {
 		c.Visible = func(origin.Announcement) bool { return true }
+	}
+	if c.Told == nil {
+		c.Told = func(origin.Announcement) bool { return true }
 	}
 	if c.Accept == nil {
 		c.Accept = func(moq.Path) error { return nil }

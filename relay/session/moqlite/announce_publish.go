@@ -220,7 +220,7 @@ func (t *teller) mayTell(a origin.Announcement) bool {
 	case a.Passed(s.peerHop()), a.Passed(t.exclude), len(a.Hops) >= wire.MaxHops:
 		return false
 	case a.Kind == origin.Track && s.isOurs():
-		return a.Path.Len()+len(tracksPrefix) <= common.MaxPathParts && s.Config.Visible(a)
+		return a.Path.Len()+len(tracksPrefix) <= common.MaxPathParts && s.Config.Visible(a) && s.Config.Told(a)
 	case a.Kind == origin.Track:
 		if _, _, ok := trackForm(a.Path); !ok {
 			return false
@@ -228,5 +228,5 @@ func (t *teller) mayTell(a origin.Announcement) bool {
 	case !hasBroadcastForm(a.Path):
 		return false
 	}
-	return !isHidden(a.Path, t.prefix) && s.Config.Visible(a)
+	return !isHidden(a.Path, t.prefix) && s.Config.Visible(a) && s.Config.Told(a)
 }
