@@ -45,6 +45,7 @@ type Track struct {
 	cache         []entry             // groups that exist, by sequence; at most MaxGroups
 	gone          []Range             // groups that never come, by sequence; at most MaxGroups
 	floor         uint64              // groups below are too old, unless in cache
+	suspended     []*GroupWriter      // of groups that are open and that nobody writes
 	newest        *group              // the highest that was shown; nil before the first
 	expiry        *time.Timer
 	expiryDue     time.Time // zero if expiry is not running
@@ -219,6 +220,7 @@ func (t *Track) AppendGroup() (*GroupWriter, error) {
 func (t *Track) Drop(first, last uint64, reason DropReason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.abandonLocked(func(seq uint64) bool { return first <= seq && seq <= last })
 	for _, r := range t.absentLocked(max(first, t.floor), last) {
 		r.Reason = reason
 		t.goneLocked(r)
@@ -255,6 +257,7 @@ func (t *Track) endLocked(err error) {
 		return
 	}
 	now := time.Now()
+	t.abandonLocked(func(uint64) bool { return true })
 	if isClean(err) {
 		t.err = ErrEnded
 		if t.newest != nil {

@@ -19,6 +19,8 @@ import (
 const (
 	// AnswerTimeout is how long a publisher may take to answer a request.
 	AnswerTimeout = 10 * time.Second
+	// cutWait bounds AwaitCut.
+	cutWait = 500 * time.Millisecond
 	// takenBackWait is how long a peer may take to end a subscription whose path it
 	// has withdrawn.
 	takenBackWait = time.Second
@@ -98,6 +100,26 @@ func (u *Upstream) Release(err error) {
 	}
 	for stream := range u.receiving {
 		stream.CancelRead(u.base.Codes.Stream(u.Refusal))
+	}
+}
+
+// AwaitCut waits until no group is being received any more, after the subscription
+// has ended with its peer: each is whole by then, or knows that it was cut off.
+func (u *Upstream) AwaitCut() {
+	timer := time.NewTimer(cutWait)
+	defer timer.Stop()
+	for {
+		u.mu.Lock()
+		n := len(u.receiving)
+		u.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-u.moved:
+		case <-timer.C:
+			return
+		}
 	}
 }
 

@@ -201,7 +201,7 @@ func (s *Session) receiveFetch(track *moq.Track, ask wire.Fetch) error {
 	if err != nil {
 		return err
 	}
-	if err := s.receiveFrames(r, group); err != nil {
+	if err := (&incoming{session: s, group: group}).receive(r); err != nil {
 		stream.CancelWrite(s.Codes.Stream(moq.ErrCancelled))
 		return s.EndOfGroup(err)
 	}

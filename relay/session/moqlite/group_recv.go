@@ -68,33 +68,54 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream, r *base.Reader) {
 		u.Track.Drop(header.Sequence, header.Sequence, moq.UpstreamReset)
 		return
 	}
-	group, err := u.Track.CreateGroup(header.Sequence)
+	in := &incoming{session: s, mayResume: u.mayResume}
+	var resumed bool
+	if in.group, in.skip, in.part, in.frame, resumed = u.Track.Resume(header.Sequence); !resumed {
+		in.group, err = u.Track.CreateGroup(header.Sequence)
+	}
 	if err != nil {
 		stream.CancelRead(s.Codes.Stream(err))
 		return
 	}
 	s.Traffic.IngressGroups.Inc()
-	if err := s.receiveFrames(r, group); err != nil {
+	if err := in.receive(r); err != nil {
 		stream.CancelRead(s.Codes.Stream(err))
 	}
 }
 
-// receiveFrames reads frames until the stream ends. Only a FIN between two
-// frames makes the group complete; in all other cases it is aborted, and so are
-// its copies downstream.
-func (s *Session) receiveFrames(r *base.Reader, group *moq.GroupWriter) error {
+// incoming is a group that is being received. One that another session has left in
+// its middle is received from its beginning again, and what is there is skipped.
+type incoming struct {
+	session   *Session
+	group     *moq.GroupWriter
+	mayResume func(error) bool // after an error; nil: never
+
+	skip  int              // whole frames that are there
+	part  uint64           // bytes that are there of the payload of the frame after those
+	frame *moq.FrameWriter // of that frame, nil if it has not begun
+}
+
+// receive reads frames until the stream ends. Only a FIN between two frames makes
+// the group complete; in all other cases it is aborted, and so are its copies
+// downstream, or suspended until its publisher is found again.
+func (in *incoming) receive(r *base.Reader) error {
+	s := in.session
 	var timestamp int64
 	for {
 		header, err := base.Next(r, s.version.ConsumeFrameHeader)
 		if errors.Is(err, io.EOF) {
-			return group.Finish()
+			return in.group.Finish()
 		}
 		if err == nil {
 			timestamp += header.Delta
-			err = s.receiveFrame(r, group, header.Size, timestamp)
+			err = in.receiveFrame(r, header.Size, timestamp)
 		}
 		if err != nil {
-			group.Abort(s.EndOfGroup(err))
+			if in.mayResume != nil && in.mayResume(err) {
+				in.group.Suspend()
+			} else {
+				in.group.Abort(s.EndOfGroup(err))
+			}
 			return err
 		}
 	}
@@ -102,8 +123,20 @@ func (s *Session) receiveFrames(r *base.Reader, group *moq.GroupWriter) error {
 
 // receiveFrame reads the payload of one frame straight into the buffer that
 // subscribers share.
-func (s *Session) receiveFrame(r *base.Reader, group *moq.GroupWriter, size uint64, timestamp int64) error {
-	frame, err := s.newFrame(group, size, timestamp)
+func (in *incoming) receiveFrame(r *base.Reader, size uint64, timestamp int64) error {
+	s := in.session
+	if in.skip > 0 {
+		in.skip--
+		return discard(r, size)
+	}
+	frame := in.frame
+	in.frame = nil
+	var err error
+	if frame == nil {
+		frame, err = s.newFrame(in.group, size, timestamp)
+	} else {
+		err = discard(r, in.part)
+	}
 	if err != nil {
 		return err
 	}
@@ -114,6 +147,28 @@ func (s *Session) receiveFrame(r *base.Reader, group *moq.GroupWriter, size uint
 	}
 	s.Traffic.IngressFrames.Inc()
 	return nil
+}
+
+func discard(r io.Reader, size uint64) error {
+	_, err := io.CopyN(io.Discard, r, int64(min(size, math.MaxInt64)))
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// mayResume tells whether a group that broke off with err may be received again
+// from elsewhere: its publisher is known, and was lost, or leaves, with the peer.
+func (u *upstream) mayResume(err error) bool {
+	s := u.session
+	if s.Config.Park == nil || u.publisher == 0 {
+		return false
+	}
+	if e, ok := errors.AsType[*transport.StreamError](err); ok {
+		return e.Remote && s.isLost() && errors.Is(s.Codes.Reason(e.Code), moq.ErrGoingAway)
+	}
+	_, isLost := errors.AsType[*transport.CloseError](err)
+	return isLost
 }
 
 func (s *Session) newFrame(group *moq.GroupWriter, size uint64, timestamp int64) (*moq.FrameWriter, error) {

@@ -16,6 +16,10 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
+// resumeWait is how long a group that was cut off waits to be received from
+// elsewhere, once the track is.
+const resumeWait = 2 * time.Second
+
 // upstream is a subscription at the peer, shared by all who ask for the path.
 type upstream struct {
 	*base.Upstream
@@ -59,8 +63,8 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	return u.Track, nil
 }
 
-// Resume goes on with a track that another session has begun, after the newest
-// group that it has.
+// Resume goes on with a track that another session has begun, with the first group
+// that is not whole.
 func (s *Session) Resume(track *moq.Track) bool {
 	path := track.Path()
 	broadcast, name, ok := s.nameOf(path)
@@ -69,8 +73,7 @@ func (s *Session) Resume(track *moq.Track) bool {
 	}
 	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
 	u.Refusal = moq.ErrCancelled
-	if newest, ok := track.Newest(); ok {
-		next := newest + 1
+	if next, ok := track.Unfinished(); ok {
 		u.resume = &next
 	}
 	s.mu.Lock()
@@ -84,6 +87,7 @@ func (s *Session) Resume(track *moq.Track) bool {
 		s.leave(u)
 		return false
 	}
+	time.AfterFunc(resumeWait, track.Abandon)
 	s.Log.Debug("subscription resumed", "track", path)
 	return true
 }
@@ -167,6 +171,7 @@ func (u *upstream) finish(err error) {
 		u.End(err)
 		return
 	}
+	u.AwaitCut()
 	u.Release(err)
 	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
 	s.Config.Park(u.Track, u.publisher)

@@ -19,7 +19,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/relaytest"
 	"github.com/moqrelay/moqrelay/relay/session"
-	"github.com/moqrelay/moqrelay/relay/session/transfork"
+	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
@@ -37,15 +37,24 @@ var clip = moq.NewPath("demo", "clip", "video1")
 type world struct {
 	*testing.T
 	*relaytest.Network
-	nodes map[string]*relaytest.Node
-	turn  atomic.Int32 // of the region's name: the relay that is dialled next
+	protocol string // that clients speak
+	nodes    map[string]*relaytest.Node
+	turn     atomic.Int32 // of the region's name: the relay that is dialled next
 }
 
-// tell runs f in a bubble with a cluster that is meshed.
+// tell runs f in a bubble with a cluster that is meshed, once with clients of each
+// family of protocols.
 func tell(t *testing.T, f func(w *world)) {
 	t.Helper()
+	for _, protocol := range []string{protocols.MoqTransfork, "moq-lite-06"} {
+		t.Run(protocol, func(t *testing.T) { tellIn(t, protocol, f) })
+	}
+}
+
+func tellIn(t *testing.T, protocol string, f func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, Network: relaytest.NewNetwork(t, latency), nodes: make(map[string]*relaytest.Node)}
+		w := &world{T: t, protocol: protocol, Network: relaytest.NewNetwork(t, latency), nodes: make(map[string]*relaytest.Node)}
 		w.nodes["root"] = w.Start("root", nil)
 		for _, name := range []string{"eu-0", "eu-1", "us-0", "us-1"} {
 			w.nodes[name] = w.Start(name, []string{"root"}, func(c *config.Config) { c.Region = name[:2] })
@@ -84,17 +93,20 @@ type client struct {
 // dials is the client's way to one of the relays of a region, each in its turn:
 // as a name with two addresses, or a balancer that does not know who is there.
 func (w *world) dials(host string, nodes []string, out *origin.Table, budget *moq.Budget) func(context.Context) (follow.Relay, error) {
+	hop := origin.NewHop()
 	return func(ctx context.Context) (follow.Relay, error) {
 		node := nodes[int(w.turn.Add(1))%len(nodes)]
 		conn, err := w.Connect(ctx, host, node, transport.DialConfig{
+			Protocols:   protocols.Only(w.protocol).QUIC(),
 			IdleTimeout: 1500 * time.Millisecond, KeepAlive: 500 * time.Millisecond,
 		})
 		if err != nil {
 			return nil, err
 		}
 		r := &relay{node: node, in: origin.NewTable(), ended: make(chan struct{})}
-		r.Session = transfork.Client(conn, session.Config{
-			In: r.in, Out: out, Class: origin.Client, Interest: moq.NewPath("demo"),
+		r.Session = protocols.Client(conn, session.Config{
+			Hop: hop,
+			In:  r.in, Out: out, Class: origin.Client, Interest: moq.NewPath("demo"),
 			Budget: budget, TrackLimits: moq.Limits{QueuedGroups: 512, MaxGroups: 512}, Linger: 100 * time.Millisecond,
 			Log: slog.New(slog.NewTextHandler(w.Output(), nil)).With("client", host),
 		})
