@@ -98,15 +98,18 @@ func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, e
 }
 
 // Resume has the current session go on with a track that another one has begun.
-func (l *link) Resume(track *moq.Track) bool {
+func (l *link) Resume(track *moq.Track) error {
 	l.mu.Lock()
 	current := l.current
 	l.mu.Unlock()
 	if current == nil {
-		return false
+		return moq.ErrGoingAway
 	}
 	resumer, ok := current.session.(origin.Resumer)
-	return ok && resumer.Resume(track)
+	if !ok {
+		return moq.ErrNotSupported
+	}
+	return resumer.Resume(track)
 }
 
 // lost returns a channel that is closed when the current session has ended,

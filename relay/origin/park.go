@@ -9,10 +9,11 @@ import (
 )
 
 // Resumer is a Source that can go on with a track which another one has begun.
-// Resume returns at once, and reports whether it will: then the track is the one
-// that Track returns, and groups after the newest come to it.
+// Resume returns at once. Without an error the track is the one that Track returns
+// from then on, and the groups that are not whole come to it. [moq.ErrDuplicate]
+// says that the source has another track of that path, by which it comes already.
 type Resumer interface {
-	Resume(track *moq.Track) bool
+	Resume(track *moq.Track) error
 }
 
 // parked is a track whose source was lost, and which somebody has subscribed.
@@ -66,11 +67,19 @@ func (t *Table) resume(path moq.Path) {
 func (t *Table) tryResume(p *parked) {
 	for _, r := range t.routes(p.track.Path()) {
 		resumer, ok := r.announcement.Source.(Resumer)
-		if !ok || r.announcement.Publisher() != p.publisher || !resumer.Resume(p.track) {
+		if !ok || r.announcement.Publisher() != p.publisher {
+			continue
+		}
+		err := resumer.Resume(p.track)
+		isElsewhere := errors.Is(err, moq.ErrDuplicate)
+		if err != nil && !isElsewhere {
 			continue
 		}
 		p.timer.Stop()
 		t.unpark(p)
+		if isElsewhere {
+			p.track.End(moq.ErrGoingAway) // who asks again gets the other one
+		}
 		return
 	}
 	t.mu.Lock()

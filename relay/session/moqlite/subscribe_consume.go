@@ -65,11 +65,14 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 
 // Resume goes on with a track that another session has begun, with the first group
 // that is not whole.
-func (s *Session) Resume(track *moq.Track) bool {
+func (s *Session) Resume(track *moq.Track) error {
 	path := track.Path()
 	broadcast, name, ok := s.nameOf(path)
-	if !ok || s.isLost() {
-		return false
+	switch {
+	case !ok:
+		return base.NoPath(path, "moq-lite")
+	case s.isLost():
+		return moq.ErrGoingAway
 	}
 	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
 	u.Refusal = moq.ErrCancelled
@@ -79,17 +82,17 @@ func (s *Session) Resume(track *moq.Track) bool {
 	s.mu.Lock()
 	if _, ok := s.upstreams[path]; ok {
 		s.mu.Unlock()
-		return false
+		return moq.ErrDuplicate
 	}
 	s.enterLocked(u)
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
 		s.leave(u)
-		return false
+		return moq.ErrGoingAway
 	}
 	time.AfterFunc(resumeWait, track.Abandon)
 	s.Log.Debug("subscription resumed", "track", path)
-	return true
+	return nil
 }
 
 // enterLocked makes u known, before the publisher learns of it: groups may come
@@ -215,7 +218,11 @@ func (u *upstream) inform() {
 	s.mu.Unlock()
 	if !known {
 		var err error
-		if info, err = u.askInfo(); err != nil {
+		info, err = u.askInfo()
+		if err != nil && s.IsBroken() {
+			return // run sees to the track, which may go on elsewhere
+		}
+		if err != nil {
 			u.Track.End(err)
 			return
 		}
