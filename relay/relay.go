@@ -87,6 +87,9 @@ func New(c config.Config, env Environment) (*Relay, error) {
 		return nil, err
 	}
 	hop := origin.NewHop()
+	if c.ClusterNode != "" {
+		hop = origin.HopOf(c.ClusterNode)
+	}
 	r := &Relay{
 		config:  c,
 		env:     env,

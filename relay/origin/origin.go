@@ -15,6 +15,8 @@ package origin
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -108,6 +110,14 @@ type Hop uint64
 // NewHop returns a number for this process, one that clients can read that know
 // no integers but in a float64.
 func NewHop() Hop { return Hop(rand.Uint64N(1<<53-1) + 1) }
+
+// HopOf returns the number of a node of a name, the same in each of its lives: one
+// that has restarted is not told of its own past by those who have yet to forget
+// it.
+func HopOf(node string) Hop {
+	sum := sha256.Sum256([]byte(node))
+	return Hop(binary.BigEndian.Uint64(sum[:])%(1<<53-1) + 1)
+}
 
 // MaxCost is the highest cost, and the cold one of a way that says nothing of it.
 const MaxCost = 1<<62 - 1
