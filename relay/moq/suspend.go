@@ -8,14 +8,21 @@ import (
 // A group whose publisher is lost in the middle of it can be suspended: its
 // readers wait, and whoever resumes the track goes on where it stopped.
 
-// Suspend leaves an open group to be resumed. The writer must not be used any more.
-func (w *GroupWriter) Suspend() {
+// Suspend leaves an open group to be resumed within a time. The writer must not be
+// used any more.
+func (w *GroupWriter) Suspend(within time.Duration) {
 	t := w.group.track
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.group.state == open && t.err == nil {
-		t.suspended = append(t.suspended, w)
+	if w.group.state != open {
+		return
 	}
+	t.suspended = append(t.suspended, w)
+	if t.err != nil {
+		t.abandonLocked(func(seq uint64) bool { return seq == w.group.seq })
+		return
+	}
+	time.AfterFunc(within, t.Abandon)
 }
 
 // Resume takes a suspended group back. It has so many whole frames, and of the next

@@ -83,6 +83,10 @@ func (s *Session) receiveGroup(stream transport.ReceiveStream, r *base.Reader) {
 	}
 }
 
+// suspendWait bounds how long a group that was cut off may wait: what waits for it
+// downstream keeps a relay from leaving.
+const suspendWait = 6 * time.Second
+
 // incoming is a group that is being received. One that another session has left in
 // its middle is received from its beginning again, and what is there is skipped.
 type incoming struct {
@@ -112,7 +116,7 @@ func (in *incoming) receive(r *base.Reader) error {
 		}
 		if err != nil {
 			if in.mayResume != nil && in.mayResume(err) {
-				in.group.Suspend()
+				in.group.Suspend(suspendWait)
 			} else {
 				in.group.Abort(s.EndOfGroup(err))
 			}
