@@ -12,21 +12,6 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
-// acceptUni receives the peer's unidirectional streams until the connection
-// ends.
-func (s *Session) acceptUni() {
-	ctx := s.Conn.Context()
-	for {
-		stream, err := s.Conn.AcceptUniStream(ctx)
-		if err != nil {
-			return
-		}
-		if !s.Spawn(func() { s.receiveUni(stream) }) {
-			return
-		}
-	}
-}
-
 // receiveUni reads what a stream is for and takes it.
 func (s *Session) receiveUni(stream transport.ReceiveStream) {
 	_ = stream.SetReadDeadline(time.Now().Add(base.RequestTimeout)) // a stream that is gone fails below

@@ -86,7 +86,7 @@ func parseRoot(path string) (moq.Path, bool) {
 // client says in SETUP: on raw QUIC that is where its path is. A client goes on
 // without, unless it has to know which node it has reached.
 func (s *Session) handshakeToken(ctx context.Context) error {
-	s.Spawn(s.acceptUni)
+	s.Spawn(func() { s.AcceptUni(s.receiveUni) })
 	if !s.version.HasSetup() {
 		return nil
 	}
@@ -177,7 +177,7 @@ func (s *Session) handshakeInBand(ctx context.Context, deadline time.Time) error
 	if err != nil {
 		return err
 	}
-	s.Spawn(s.acceptUni)
+	s.Spawn(func() { s.AcceptUni(s.receiveUni) })
 	return setDeadline(stream, time.Time{})
 }
 

@@ -14,22 +14,6 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
-// acceptRequests serves the peer's bidirectional streams until the connection
-// ends.
-func (s *Session) acceptRequests() {
-	ctx := s.Conn.Context()
-	for {
-		stream, err := s.Conn.AcceptStream(ctx)
-		if err != nil {
-			s.AwaitEnd()
-			return
-		}
-		if !s.Spawn(func() { s.serveRequest(stream) }) {
-			return
-		}
-	}
-}
-
 // errUnknownStream is why a stream is refused whose type this version lacks.
 var errUnknownStream = errors.New("unknown type of stream")
 

@@ -117,7 +117,7 @@ func (s *Session) serve() {
 		s.Spawn(s.sendDatagrams)
 	}
 	defer s.OnLeave(s.sendGoaway)()
-	s.acceptRequests()
+	s.AcceptRequests(s.serveRequest)
 }
 
 // setupNow returns what the peer has said in SETUP, which may be nothing yet.

@@ -11,21 +11,6 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
-// acceptGroups receives the peer's unidirectional streams until the connection
-// ends.
-func (s *Session) acceptGroups() {
-	ctx := s.Conn.Context()
-	for {
-		stream, err := s.Conn.AcceptUniStream(ctx)
-		if err != nil {
-			return
-		}
-		if !s.Spawn(func() { s.receiveGroup(stream) }) {
-			return
-		}
-	}
-}
-
 // receiveGroup reads a group into the track of its subscription.
 func (s *Session) receiveGroup(stream transport.ReceiveStream) {
 	_ = stream.SetReadDeadline(time.Now().Add(base.RequestTimeout)) // a stream that is gone fails below

@@ -164,7 +164,7 @@ func (s *Session) watchSessionStream(r *base.Reader) {
 			if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote && !s.endsSoon() {
 				s.endByPeer(wire.CodeTransport, "Session stream was reset")
 			}
-			return // the connection has ended, and acceptRequests sees to that
+			return // the connection has ended, and AcceptRequests sees to that
 		}
 	}
 }

@@ -13,22 +13,6 @@ import (
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
-// acceptRequests serves the peer's bidirectional streams until the connection
-// ends.
-func (s *Session) acceptRequests() {
-	ctx := s.Conn.Context()
-	for {
-		stream, err := s.Conn.AcceptStream(ctx)
-		if err != nil {
-			s.AwaitEnd()
-			return
-		}
-		if !s.Spawn(func() { s.serveRequest(stream) }) {
-			return
-		}
-	}
-}
-
 // serveRequest reads what a stream is for and serves it.
 func (s *Session) serveRequest(stream transport.Stream) {
 	stream.SetPriority(base.ControlUrgency, false)

@@ -63,8 +63,8 @@ func (s *Session) serve() {
 	if s.Config.In != nil {
 		s.Spawn(s.askAnnouncements)
 	}
-	s.Spawn(s.acceptGroups)
-	s.acceptRequests()
+	s.Spawn(func() { s.AcceptUni(s.receiveGroup) })
+	s.AcceptRequests(s.serveRequest)
 }
 
 // GoAway ends the Announce streams that the peer has opened, and the asking
