@@ -1,10 +1,9 @@
 package qmux
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/quic-go/quic-go/quicvarint"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
 // Type is the type of a frame.
@@ -48,10 +47,10 @@ const MaxStreamCount = 1 << 60
 const MaxStreamHeader = 1 + 3*8
 
 // ErrShort says that the frame is longer than the message that holds it.
-var ErrShort = errors.New("frame is not complete")
+var ErrShort = wire.ErrShort
 
 // ErrMalformed is wrapped by every other error of this package.
-var ErrMalformed = errors.New("malformed frame")
+var ErrMalformed = wire.ErrMalformed
 
 // Frame is one frame. Each type uses some of the fields.
 type Frame struct {
@@ -166,17 +165,14 @@ func (f Frame) appendClose(b []byte, v Version) []byte {
 // Consume takes the frame from the front of a message, or of what is left of it,
 // and says how many bytes it was.
 func Consume(b []byte, v Version) (Frame, int, error) {
-	d := &decoder{b: b}
+	d := &decoder{wire.NewDecoder(b)}
 	f := d.frame(v)
-	if d.err != nil {
-		return Frame{}, 0, d.err
-	}
-	return f, d.off, nil
+	return wire.Finish(&d.Decoder, f)
 }
 
 func (d *decoder) frame(v Version) Frame {
-	t := d.varint()
-	if d.err != nil {
+	t := d.Varint()
+	if d.Err() != nil {
 		return Frame{}
 	}
 	if t&^uint64(bitFin|bitLength|bitOffset) == uint64(Stream) {
@@ -184,24 +180,24 @@ func (d *decoder) frame(v Version) Frame {
 	}
 	f := Frame{Type: Type(t)}
 	if !f.Type.isKnown(v) {
-		d.fail("type %#x does not exist in %v", t, v)
+		d.Fail("type %#x does not exist in %v", t, v)
 		return Frame{}
 	}
 	switch f.Type {
 	case ResetStream, ResetStreamAt:
 		d.reset(&f, v)
 	case StopSending:
-		f.ID, f.Code = d.varint(), d.varint()
+		f.ID, f.Code = d.Varint(), d.Varint()
 	case MaxStreamData, StreamDataBlocked:
-		f.ID, f.Limit = d.varint(), d.varint()
+		f.ID, f.Limit = d.Varint(), d.Varint()
 	case MaxData, DataBlocked:
-		f.Limit = d.varint()
+		f.Limit = d.Varint()
 	case MaxStreamsBidi, MaxStreamsUni, StreamsBlockedBidi, StreamsBlockedUni:
-		f.Limit = d.bounded("streams", MaxStreamCount)
+		f.Limit = d.Bounded("streams", MaxStreamCount)
 	case ConnectionClose, ApplicationClose:
 		d.close(&f, v)
 	case Ping, PingResponse:
-		f.Sequence = d.varint()
+		f.Sequence = d.Varint()
 	case Datagram:
 		f.Data = d.rest()
 	case Datagram | 1:
@@ -234,13 +230,13 @@ func (t Type) isKnown(v Version) bool {
 func (d *decoder) stream(v Version, t uint64) Frame {
 	f := Frame{Type: Stream, Fin: t&bitFin != 0}
 	if v == Legacy && t&(bitLength|bitOffset) != 0 {
-		d.fail("type %#x does not exist in %v", t, v)
+		d.Fail("type %#x does not exist in %v", t, v)
 		return Frame{}
 	}
-	f.ID = d.varint()
+	f.ID = d.Varint()
 	if t&bitOffset != 0 {
 		f.HasOffset = true
-		f.Offset = d.varint()
+		f.Offset = d.Varint()
 	}
 	if t&bitLength != 0 {
 		f.Data = d.bytes()
@@ -251,85 +247,32 @@ func (d *decoder) stream(v Version, t uint64) Frame {
 }
 
 func (d *decoder) reset(f *Frame, v Version) {
-	f.ID, f.Code = d.varint(), d.varint()
+	f.ID, f.Code = d.Varint(), d.Varint()
 	if v != Legacy {
-		f.FinalSize = d.varint()
+		f.FinalSize = d.Varint()
 	}
 	if f.Type == ResetStreamAt {
-		f.ReliableSize = d.bounded("reliable size", f.FinalSize)
+		f.ReliableSize = d.Bounded("reliable size", f.FinalSize)
 	}
 }
 
 func (d *decoder) close(f *Frame, v Version) {
-	f.Code = d.varint()
+	f.Code = d.Varint()
 	if v == Legacy {
 		f.Reason = string(d.rest())
 		return
 	}
 	if f.Type == ConnectionClose {
-		f.FrameType = d.varint()
+		f.FrameType = d.Varint()
 	}
 	f.Reason = string(d.bytes())
 }
 
-// decoder takes primitives from the front of a slice. After the first error it
-// returns zero values, so that a frame is read in one go.
-type decoder struct {
-	b   []byte
-	off int
-	err error
-}
-
-func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
-	}
-}
-
-func (d *decoder) varint() uint64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n, err := quicvarint.Parse(d.b[d.off:])
-	if err != nil {
-		d.err = ErrShort
-		return 0
-	}
-	d.off += n
-	return v
-}
-
-// bounded reads a number that must not exceed limit.
-func (d *decoder) bounded(what string, limit uint64) uint64 {
-	v := d.varint()
-	if d.err == nil && v > limit {
-		d.fail("%s: %d exceeds %d", what, v, limit)
-	}
-	if d.err != nil {
-		return 0
-	}
-	return v
-}
+// decoder adds to [wire.Decoder] what frames are made of.
+type decoder struct{ wire.Decoder }
 
 // bytes reads a length and that many bytes, which stay the caller's.
-func (d *decoder) bytes() []byte {
-	n := d.varint()
-	if d.err == nil && n > uint64(len(d.b)-d.off) {
-		d.err = ErrShort
-	}
-	if d.err != nil {
-		return nil
-	}
-	d.off += int(n)
-	return d.b[d.off-int(n) : d.off]
-}
+func (d *decoder) bytes() []byte { return d.Take(int(d.Varint())) }
 
 // rest takes all that is left.
-func (d *decoder) rest() []byte {
-	if d.err != nil {
-		return nil
-	}
-	rest := d.b[d.off:]
-	d.off = len(d.b)
-	return rest
-}
+func (d *decoder) rest() []byte { return d.Take(d.Len()) }

@@ -1,6 +1,10 @@
 package qmux
 
-import "github.com/quic-go/quic-go/quicvarint"
+import (
+	"github.com/quic-go/quic-go/quicvarint"
+
+	"github.com/moqrelay/moqrelay/relay/wire"
+)
 
 // Parameters are what one side allows the other. Zero is what holds for those
 // that are left out.
@@ -80,20 +84,20 @@ func ConsumeParameters(b []byte, v Version) (Parameters, error) {
 	var p Parameters
 	numbers := p.numbers()
 	seen := make(map[uint64]bool, len(numbers)+1) // known ids alone
-	d := &decoder{b: b}
-	for d.err == nil && d.off < len(b) {
-		id := d.varint()
+	d := &decoder{wire.NewDecoder(b)}
+	for d.Err() == nil && d.Len() > 0 {
+		id := d.Varint()
 		value := d.bytes()
-		if d.err != nil {
+		if d.Err() != nil {
 			break
 		}
 		switch {
 		case isForbidden(id):
-			d.fail("parameter %#x is not allowed here", id)
+			d.Fail("parameter %#x is not allowed here", id)
 		case id == idResetStreamAt && v == Version02:
 			d.unseen(seen, id)
 			if len(value) > 0 {
-				d.fail("parameter %#x has a value", id)
+				d.Fail("parameter %#x has a value", id)
 			}
 			p.ResetStreamAt = true
 		default:
@@ -105,11 +109,11 @@ func ConsumeParameters(b []byte, v Version) (Parameters, error) {
 			}
 		}
 	}
-	if d.err == nil {
+	if d.Err() == nil {
 		p.check(d)
 	}
-	if d.err != nil {
-		return Parameters{}, d.err
+	if d.Err() != nil {
+		return Parameters{}, d.Err()
 	}
 	return p, nil
 }
@@ -121,7 +125,7 @@ func isForbidden(id uint64) bool {
 
 func (d *decoder) unseen(seen map[uint64]bool, id uint64) {
 	if seen[id] {
-		d.fail("parameter %#x comes twice", id)
+		d.Fail("parameter %#x comes twice", id)
 	}
 	seen[id] = true
 }
@@ -129,17 +133,17 @@ func (d *decoder) unseen(seen map[uint64]bool, id uint64) {
 func (d *decoder) number(n number, value []byte) {
 	v, length, err := quicvarint.Parse(value)
 	if err != nil || length != len(value) {
-		d.fail("parameter %#x is no number", n.id)
+		d.Fail("parameter %#x is no number", n.id)
 		return
 	}
 	if n.id == idMaxRecord && v < MaxRecord {
-		d.fail("records of %d bytes are below the least of %d", v, MaxRecord)
+		d.Fail("records of %d bytes are below the least of %d", v, MaxRecord)
 	}
 	*n.value = v
 }
 
 func (p *Parameters) check(d *decoder) {
 	if p.MaxStreamsBidi > MaxStreamCount || p.MaxStreamsUni > MaxStreamCount {
-		d.fail("more streams than have ids")
+		d.Fail("more streams than have ids")
 	}
 }
