@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/moqrelay/moqrelay/cmd/moq/internal/follow"
+	"github.com/moqrelay/moqrelay/relay/moq"
 )
 
 // sessionEvent is what sub --json and pub --json say of the way to a relay.
@@ -33,6 +35,16 @@ type groupEvent struct {
 	// LongestGapSeconds is the longest time between two frames of the track, since
 	// the group event before.
 	LongestGapSeconds float64 `json:"longestGapSeconds"`
+}
+
+// trackEvent is what sub --json says of a track that comes no further. Fields are
+// only ever added.
+type trackEvent struct {
+	Event string    `json:"event"` // track
+	Track string    `json:"track"`
+	State string    `json:"state"` // ended
+	At    time.Time `json:"at"`
+	Error string    `json:"error"` // why, empty if the publisher has ended it
 }
 
 // eventLog writes events as JSON, an object per line. Its methods are for any
@@ -116,6 +128,12 @@ func (g *groupLog) note(a arrival) {
 		e.Complete = a.kind == groupEnded
 		e.LongestGapSeconds, t.longest = t.longest.Seconds(), 0
 		g.log.write(e)
-	case groupsLost, trackEnded: // no group came
+	case trackEnded:
+		e := trackEvent{Event: "track", Track: t.name, State: "ended", At: a.at.UTC()}
+		if !errors.Is(a.err, moq.ErrEnded) {
+			e.Error = a.err.Error()
+		}
+		g.log.write(e)
+	case groupsLost: // no group came
 	}
 }

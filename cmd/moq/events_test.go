@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestSubEvents(t *testing.T) {
 		LongestGapSeconds                 float64
 		At                                time.Time
 	}
-	var sessions, video []line
+	var sessions, ends, video []line
 	decoder := json.NewDecoder(strings.NewReader(sub.stdout.String()))
 	decoder.DisallowUnknownFields()
 	for decoder.More() {
@@ -40,6 +41,8 @@ func TestSubEvents(t *testing.T) {
 		switch {
 		case l.Event == "session":
 			sessions = append(sessions, line{Event: l.Event, State: l.State, URL: l.URL})
+		case l.Event == "track":
+			ends = append(ends, line{Track: l.Track, State: l.State, Error: l.Error})
 		case l.Track == "video1":
 			if l.LongestGapSeconds <= 0 || l.Bytes == 0 {
 				t.Errorf("group without a gap or bytes: %+v", l)
@@ -49,6 +52,10 @@ func TestSubEvents(t *testing.T) {
 	}
 	if diff := cmp.Diff([]line{{Event: "session", State: "connected", URL: url}}, sessions); diff != "" {
 		t.Errorf("sessions (-want +got):\n%s", diff)
+	}
+	slices.SortFunc(ends, func(a, b line) int { return strings.Compare(a.Track, b.Track) })
+	if diff := cmp.Diff([]line{{Track: "audio2", State: "ended"}, {Track: "video1", State: "ended"}}, ends); diff != "" {
+		t.Errorf("ends (-want +got):\n%s", diff)
 	}
 	frames := 0
 	for i, l := range video {

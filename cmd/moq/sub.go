@@ -54,7 +54,8 @@ after the other, with nothing in between.
 
 If the relay leaves, another one is dialled at the same URL and the media go on
 from there; if it is lost, until one answers. With --json and without --output,
-standard output tells of that, and of every group that comes, instead of media.`,
+standard output tells of that, of every group that comes and of tracks that end,
+instead of media.`,
 		Example: `  moq sub http://localhost:4443 --name demo/clip -o - | ffplay -
   moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s`,
 		Args: wantArgs(1, "the URL of a relay"),

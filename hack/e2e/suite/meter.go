@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ type meter struct {
 type trackLog struct {
 	arrivals []arrival
 	whole    map[uint64]bool
+	ended    string // why it came no further, when it did
 }
 
 func newMeter() *meter { return &meter{tracks: make(map[string]*trackLog)} }
@@ -65,6 +67,12 @@ func (m *meter) read(r io.Reader) error {
 				return fmt.Errorf("watcher wrote %q: %w", lines.Text(), err)
 			}
 			m.record(a)
+		case "track":
+			var e struct{ Track, Error string }
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				return fmt.Errorf("watcher wrote %q: %w", lines.Text(), err)
+			}
+			m.endTrack(e.Track, e.Error)
 		case "session":
 			var s turn
 			if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
@@ -78,14 +86,27 @@ func (m *meter) read(r io.Reader) error {
 	return lines.Err()
 }
 
+// trackLocked is the log of a track.
+func (m *meter) trackLocked(name string) *trackLog {
+	log := m.tracks[name]
+	if log == nil {
+		log = &trackLog{whole: make(map[uint64]bool)}
+		m.tracks[name] = log
+	}
+	return log
+}
+
+// endTrack notes that a track comes no further.
+func (m *meter) endTrack(track, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trackLocked(track).ended = cmp.Or(why, "its publisher ended it")
+}
+
 func (m *meter) record(a arrival) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	log := m.tracks[a.Track]
-	if log == nil {
-		log = &trackLog{whole: make(map[uint64]bool)}
-		m.tracks[a.Track] = log
-	}
+	log := m.trackLocked(a.Track)
 	log.arrivals = append(log.arrivals, a)
 	if a.Complete {
 		log.whole[a.Group] = true
@@ -189,6 +210,9 @@ func (m *meter) flowing(since time.Time, n int) error {
 			if a.Complete {
 				came++
 			}
+		}
+		if came < n && log.ended != "" {
+			return fmt.Errorf("%s has ended: %s", name, log.ended)
 		}
 		if came < n {
 			return fmt.Errorf("of %s %d groups have come since %s", name, came, since.Format(time.TimeOnly))

@@ -115,6 +115,7 @@ func TestMeterReads(t *testing.T) {
 	err := m.read(strings.NewReader(`{"event":"session","state":"connected","url":"https://a","at":"2026-01-01T12:00:00Z"}
 {"event":"group","track":"video1","group":4,"frames":24,"bytes":1,"complete":true,"at":"2026-01-01T12:00:01.5Z","longestGapSeconds":0.04}
 {"event":"group","track":"audio2","group":9,"frames":1,"bytes":1,"complete":true,"at":"2026-01-01T12:00:01.5Z","longestGapSeconds":0.02}
+{"event":"track","track":"audio2","state":"ended","at":"2026-01-01T12:00:01.6Z","error":"cancelled: so"}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +123,10 @@ func TestMeterReads(t *testing.T) {
 	if err := m.flowing(at(1000), 1); err != nil {
 		t.Errorf("flowing: %v", err)
 	}
-	if m.flowing(at(1500), 1) == nil {
-		t.Error("flowing after the last group")
+	delete(m.tracks, "video1")
+	m.tracks["video2"] = m.tracks["audio2"]
+	if err := m.flowing(at(1500), 1); err == nil || !strings.Contains(err.Error(), "has ended: cancelled: so") {
+		t.Errorf("after the last group: %v, want why it is the last", err)
 	}
 	if got := m.tail(5); len(got) != 1 || got[0].State != "connected" {
 		t.Errorf("turns %v, want one that connected", got)

@@ -14,7 +14,7 @@ type feed struct {
 	member       *member
 	announcement uint64 // of the path, when it began
 	sub          *moq.Subscription
-	after        uint64 // the group that had begun before, 0 if none had
+	least        uint64 // a publisher that has not come to this group has begun again
 	began        time.Time
 
 	// Guarded by track.mu.
@@ -62,7 +62,7 @@ func (d *feed) learn(ctx context.Context) {
 		if upstream.Err() == nil {
 			d.track.out.SetInfo(upstream.Info())
 		}
-		if largest, ok := upstream.Largest(); ok && largest.Group < d.after {
+		if largest, ok := upstream.Largest(); ok && largest.Group < d.least {
 			d.track.restarted()
 		}
 	case <-ctx.Done():

@@ -21,6 +21,8 @@ const (
 	// orphanage is how long a group that was cut off waits to be completed after
 	// a later one has come.
 	orphanage = time.Second
+	// lag is how far one relay may be behind another one.
+	lag = 2 * time.Second
 	// idleTime is how long nobody needs to be subscribed before a track ends.
 	idleTime = 200 * time.Millisecond
 	// tick is how often a track looks at what only time changes.
@@ -43,12 +45,15 @@ type track struct {
 	open    map[uint64]*splice // groups that are not whole yet
 	highest uint64             // group that has begun
 	begun   bool               // highest is valid
-	failure error              // why the last feed ended; nil before
-	retryAt time.Time          // not subscribed again before
-	retry   time.Duration      // the next time between two subscriptions
-	lastFed time.Time          // when there was a feed last
-	idle    time.Time          // since when nobody is subscribed; zero while somebody is
-	endings int                // feeds that ended well, one after the other, with nothing new
+	past    uint64             // what highest was when mark was set
+	mark    uint64             // what highest was at markAt
+	markAt  time.Time
+	failure error         // why the last feed ended; nil before
+	retryAt time.Time     // not subscribed again before
+	retry   time.Duration // the next time between two subscriptions
+	lastFed time.Time     // when there was a feed last
+	idle    time.Time     // since when nobody is subscribed; zero while somebody is
+	endings int           // feeds that ended well, one after the other, with nothing new
 }
 
 func newTrack(f *Follower, path moq.Path) *track {
@@ -133,6 +138,9 @@ func (t *track) look(ctx context.Context, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(now)
+	if now.Sub(t.markAt) > lag {
+		t.past, t.mark, t.markAt = t.mark, t.highest, now
+	}
 	if len(t.feeds) > 0 {
 		t.lastFed = now
 		newest := t.feeds[len(t.feeds)-1]
@@ -202,8 +210,9 @@ func (t *track) subscribeLocked(ctx context.Context, m *member, announcement uin
 	t.retry = min(2*t.retry, maxRetry)
 	demand, _ := t.out.Demand()
 	options := moq.SubscribeOptions{Priority: demand.Priority, Order: demand.Order, MaxAge: demand.MaxAge}
+	first := uint64(0)
 	if t.begun {
-		first := t.highest + 1
+		first = t.highest + 1
 		for number := range t.open {
 			first = min(first, number)
 		}
@@ -214,7 +223,7 @@ func (t *track) subscribeLocked(ctx context.Context, m *member, announcement uin
 		t.failure = err
 		return
 	}
-	d := &feed{track: t, member: m, announcement: announcement, sub: sub, after: t.highest, began: now}
+	d := &feed{track: t, member: m, announcement: announcement, sub: sub, least: min(first, t.past), began: now}
 	t.feeds = append(t.feeds, d)
 	t.copies.Go(func() { d.run(ctx) })
 }
