@@ -96,6 +96,42 @@ func TestSubscriptionMoves(t *testing.T) {
 	})
 }
 
+// TestSubscriptionMovesBeforeTheEnd: what a node carries for others that leaves goes
+// by way of another one as soon as it says so, with no group lost.
+func TestSubscriptionMovesBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := relaytest.NewNetwork(t, 10*time.Millisecond)
+		nodes := map[string]*relaytest.Node{"root": n.Start("root", nil)}
+		for _, name := range []string{"a", "m", "z"} {
+			nodes[name] = n.Start(name, []string{"root"})
+		}
+		n.Partition("a", "z")
+		time.Sleep(3 * time.Second) // until they are linked
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go feed(ctx, lite(n, "camera", nodes["a"], 77).Publish("demo", "video"))
+		sub := subscribeTo(t, lite(n, "viewer", nodes["z"], 0), "demo", "video")
+		defer sub.Close()
+		gaps(t, sub, 2*time.Second)
+		for _, name := range []string{"root", "m"} {
+			began, took := time.Now(), make(chan time.Duration, 1)
+			go func() { nodes[name].Stop(); took <- time.Since(began) }()
+			silence, missing := gaps(t, sub, 8*time.Second)
+			t.Logf("%s leaves: %v of silence, %d groups missing", name, silence, missing)
+			if silence > 250*time.Millisecond || missing > 0 {
+				t.Errorf("%s leaves: %v of silence and %d groups missing", name, silence, missing)
+			}
+			if took := <-took; took > 2*time.Second {
+				t.Errorf("%s has left after %v", name, took)
+			}
+			nodes[name].Restart()
+			if silence, missing := gaps(t, sub, 5*time.Second); silence > 250*time.Millisecond || missing > 0 {
+				t.Errorf("%s is back: %v of silence and %d groups missing", name, silence, missing)
+			}
+		}
+	})
+}
+
 // TestPublisherComesBack: a publisher whose connection is lost and that comes back
 // under the same hop is not missed: what it announced stands, and subscriptions
 // go on. One that does not come back is withdrawn, and they end.

@@ -360,6 +360,7 @@ func (l *link) yield(to origin.Announcement) {
 	reg, ok := l.routes[r]
 	if _, doubted := l.unconfirmed[r]; ok && doubted && !to.Passed(lastHop(reg.Announcement())) {
 		l.withdrawLocked(r)
+		l.giveUpLocked(to)
 	}
 }
 
@@ -388,7 +389,37 @@ func (l *link) peerLeaves(s *carrier) {
 	for _, a := range routes {
 		if l.cluster.isElsewhere(l, a) {
 			l.unannounce(s, routeOf(a))
+			l.giveUp(a)
 		}
+	}
+}
+
+// leaver is a session whose subscriptions can go on elsewhere.
+type leaver interface {
+	GiveUp(path moq.Path, publisher origin.Hop)
+}
+
+// giveUp has what is subscribed of a broadcast, if its publisher is to be had by
+// another node, come from there before the session ends.
+func (l *link) giveUp(a origin.Announcement) {
+	node := lastHop(a)
+	isThere := l.cluster.Table.Has(a.Path, func(other origin.Announcement) bool {
+		return other.Publisher() == a.Publisher() && other.Node != l.name && !other.Passed(node)
+	})
+	if !isThere {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.giveUpLocked(a)
+}
+
+func (l *link) giveUpLocked(a origin.Announcement) {
+	if l.current == nil {
+		return
+	}
+	if s, ok := l.current.session.(leaver); ok {
+		s.GiveUp(a.Path, a.Publisher())
 	}
 }
 

@@ -46,13 +46,23 @@ func (t *Track) Resume(seq uint64) (w *GroupWriter, frames int, part uint64, fra
 	return w, w.frames - 1, w.frame.piece.size - w.frame.rest, &w.frame, true
 }
 
-// Unfinished returns the first group that is suspended, or the one after the
-// newest; false if the track has had no group.
+// holes is how far behind the newest group one may be that has not come, and is
+// still expected.
+const holes = 16
+
+// Unfinished returns the first group that is suspended or has been overtaken, or the
+// one after the newest; false if the track has had no group.
 func (t *Track) Unfinished() (uint64, bool) {
 	newest, ok := t.Newest()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := newest + 1
+	if len(t.cache) > 0 && ok {
+		first := max(t.cache[0].seq, newest-min(newest, holes))
+		for _, r := range t.absentLocked(first, newest) {
+			next = min(next, r.First)
+		}
+	}
 	for _, w := range t.suspended {
 		next = min(next, w.group.seq)
 	}

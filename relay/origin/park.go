@@ -22,6 +22,7 @@ type parked struct {
 	publisher Hop
 	timer     *time.Timer
 	busy      bool // somebody tries to resume it; guarded by Table.mu
+	again     bool // and is to try once more; guarded by Table.mu
 }
 
 // Park keeps a track that was lost with its source: a way to the same publisher
@@ -53,18 +54,33 @@ func (t *Table) resume(path moq.Path) {
 	t.mu.Lock()
 	var waiting []*parked
 	for _, p := range t.parked {
-		if p.track.Path().HasPrefix(path) && !p.busy {
+		switch {
+		case !p.track.Path().HasPrefix(path):
+		case p.busy:
+			p.again = true
+		default:
 			p.busy = true
 			waiting = append(waiting, p)
 		}
 	}
 	t.mu.Unlock()
 	for _, p := range waiting {
-		t.tryResume(p)
+		for !t.tryResume(p) && t.triesAgain(p) {
+		}
 	}
 }
 
-func (t *Table) tryResume(p *parked) {
+// triesAgain tells whether a route has been announced meanwhile.
+func (t *Table) triesAgain(p *parked) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.busy, p.again = p.again, false
+	return p.busy
+}
+
+// tryResume has the first source take a track up that can, and reports whether one
+// has.
+func (t *Table) tryResume(p *parked) bool {
 	for _, r := range t.routes(p.track.Path()) {
 		resumer, ok := r.announcement.Source.(Resumer)
 		if !ok || r.announcement.Publisher() != p.publisher {
@@ -80,11 +96,9 @@ func (t *Table) tryResume(p *parked) {
 		if isElsewhere {
 			p.track.End(moq.ErrGoingAway) // who asks again gets the other one
 		}
-		return
+		return true
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p.busy = false
+	return false
 }
 
 // resumeSoonLocked has what is parked below a path looked at, without the locks that

@@ -46,7 +46,9 @@ type Upstream struct {
 	base      *Base
 	moved     chan struct{} // holds 1: receiving or quietSince has changed
 	gone      chan struct{} // closed when the peer has withdrawn the path
-	leave     sync.Once     // closes gone
+	withdraw  sync.Once     // closes gone
+	left      chan struct{} // closed when the track is to come another way
+	leave     sync.Once     // closes left
 	held      atomic.Bool   // see Hold
 
 	mu         sync.Mutex
@@ -76,12 +78,27 @@ func (b *Base) Adopt(track *moq.Track) *Upstream {
 		base:      b,
 		moved:     make(chan struct{}, 1),
 		gone:      make(chan struct{}),
+		left:      make(chan struct{}),
 		receiving: make(map[transport.ReceiveStream]struct{}),
 	}
 }
 
 // Withdrawn notes that the peer has withdrawn the path.
-func (u *Upstream) Withdrawn() { u.leave.Do(func() { close(u.gone) }) }
+func (u *Upstream) Withdrawn() { u.withdraw.Do(func() { close(u.gone) }) }
+
+// Leave ends the subscription with [moq.ErrGoingAway], for the track to come another
+// way.
+func (u *Upstream) Leave() { u.leave.Do(func() { close(u.left) }) }
+
+// HasLeft tells whether Leave was called.
+func (u *Upstream) HasLeft() bool {
+	select {
+	case <-u.left:
+		return true
+	default:
+		return false
+	}
+}
 
 // End ends the track. Groups that come later are refused.
 func (u *Upstream) End(err error) {
@@ -260,6 +277,9 @@ func (u *Upstream) Attend(ctx context.Context, asked Asked, answered <-chan stru
 		case <-withdrawn:
 			withdrawn = nil
 			a.close(time.Now())
+		case <-a.left:
+			asked.Unsubscribe(false)
+			return moq.ErrGoingAway
 		case err := <-ended:
 			if err != nil {
 				asked.Unsubscribe(false)

@@ -150,8 +150,11 @@ func discard(r io.Reader, size uint64) error {
 // from elsewhere: its publisher is known, and was lost, or leaves, with the peer.
 func (u *upstream) mayResume(err error) bool {
 	s := u.session
-	if s.Config.Park == nil || u.publisher == 0 {
+	switch {
+	case !u.mayPark():
 		return false
+	case u.HasLeft():
+		return true
 	}
 	if e, ok := errors.AsType[*transport.StreamError](err); ok {
 		return e.Remote && s.isLost() && errors.Is(s.Codes.Reason(e.Code), moq.ErrGoingAway)

@@ -143,6 +143,21 @@ func (s *Session) unannounced(path moq.Path, stands func(track moq.Path) bool) {
 	}
 }
 
+// GiveUp leaves the subscriptions at and below a path, for what a publisher has there
+// to come another way.
+func (s *Session) GiveUp(path moq.Path, publisher origin.Hop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for track, u := range s.upstreams {
+		if track.HasPrefix(path) && u.publisher == publisher && u.mayPark() {
+			u.Leave()
+		}
+	}
+}
+
+// mayPark tells whether the track may go on without the session.
+func (u *upstream) mayPark() bool { return u.session.Config.Park != nil && u.publisher != 0 }
+
 // run keeps the subscription for as long as it is wanted and the peer serves it.
 func (u *upstream) run() {
 	err := moq.ErrInternal // what a panic leaves behind
@@ -170,9 +185,12 @@ func (u *upstream) finish(err error) {
 		u.settle()
 	}
 	demand, _ := u.Track.Demand()
-	if s.Config.Park == nil || u.publisher == 0 || demand.Subscribers == 0 || !s.isLost() || !errors.Is(err, moq.ErrGoingAway) {
+	if !u.mayPark() || demand.Subscribers == 0 || !s.isLost() || !errors.Is(err, moq.ErrGoingAway) {
 		u.End(err)
 		return
+	}
+	if u.HasLeft() {
+		u.Release(err)
 	}
 	u.AwaitCut()
 	u.Release(err)

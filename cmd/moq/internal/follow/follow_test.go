@@ -46,9 +46,7 @@ func TestDrainOneByOne(t *testing.T) {
 			for _, v := range viewers {
 				v.wantSmooth(name+" drained", groupTime)
 			}
-			// What nodes have subscribed of a publisher that they know by its hop moves
-			// when the link is closed, after the lame duck of 5 s.
-			if took > 6*time.Second {
+			if took > 3*time.Second {
 				t.Errorf("%s drained for %v", name, took)
 			}
 			t.Logf("%s drained for %v", name, took)
