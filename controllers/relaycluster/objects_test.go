@@ -123,6 +123,36 @@ func TestHandEdits(t *testing.T) {
 	})
 }
 
+// A StatefulSet that was deleted leaves pods behind that hold the names which the
+// next one wants. Its controller tries ever more rarely; it is made to look when
+// they are gone.
+func TestStatefulSetWaitsForItsNames(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	const finalizer = "test.moqrelay.io/held"
+	update(w, "live-us-1", &corev1.Pod{}, func(p *corev1.Pod) { p.Finalizers = []string{finalizer} })
+	before := w.statefulSet("us")
+	if err := plane.Client.Delete(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	eventually(w, "live-us", "the next StatefulSet waits for the name of a pod", &appsv1.StatefulSet{}, func(s *appsv1.StatefulSet) error {
+		if got := s.Annotations["moqrelay.io/leftover-pods"]; s.UID == before.UID || got != "live-us-1" || s.Status.Replicas != 1 {
+			return fmt.Errorf("uid %s, leftover %q, %d pods", s.UID, got, s.Status.Replicas)
+		}
+		return nil
+	})
+	update(w, "live-us-1", &corev1.Pod{}, func(p *corev1.Pod) { p.Finalizers = nil })
+	eventually(w, "live-us", "it has its pods", &appsv1.StatefulSet{}, func(s *appsv1.StatefulSet) error {
+		if s.Status.Replicas != 2 || len(s.Annotations) > 0 {
+			return fmt.Errorf("%d pods, annotations %v", s.Status.Replicas, s.Annotations)
+		}
+		return nil
+	})
+	w.ready()
+}
+
 func TestSpecChanges(t *testing.T) {
 	w := newWorld(t)
 	w.apply(sample)

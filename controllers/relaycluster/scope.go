@@ -3,11 +3,13 @@ package relaycluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -81,6 +83,10 @@ func (r *Reconciler) newScope(ctx context.Context, cluster *v1alpha1.RelayCluste
 	for _, pod := range s.pods {
 		s.said[pod.UID] = r.ask(&pod, now)
 	}
+	s.input.Leftover = map[string][]string{}
+	for _, set := range s.sets {
+		s.input.Leftover[set.Key()] = s.leftover(set)
+	}
 	return s, nil
 }
 
@@ -99,6 +105,23 @@ func (s *scope) statefulSet(set resources.Set) *appsv1.StatefulSet {
 		return nil
 	}
 	return seen
+}
+
+// leftover returns the names of pods that a StatefulSet of a set has made which
+// is not there any more.
+func (s *scope) leftover(set resources.Set) []string {
+	var present types.UID
+	if seen := s.statefulSet(set); seen != nil {
+		present = seen.UID
+	}
+	var names []string
+	for _, pod := range s.podsOf(set) {
+		if by := metav1.GetControllerOf(pod); by != nil && by.UID != present {
+			names = append(names, pod.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // podsOf returns the pods of a set by ordinal.

@@ -35,6 +35,9 @@ type Input struct {
 	// Partitions say from which ordinal on the pods of a set may be replaced, by
 	// the key of the set; absent, none are.
 	Partitions map[string]int32
+	// Leftover names the pods that a StatefulSet has left behind which was deleted,
+	// by the key of the set. They hold names that the next one wants.
+	Leftover map[string][]string
 	// Mixed holds the keys of sets that have pods of two revisions: their
 	// autoscalers take none away.
 	Mixed map[string]bool

@@ -1,6 +1,8 @@
 package resources
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 )
@@ -14,12 +16,17 @@ const HeldPartition = 100000
 // replaced: time to join the cluster.
 const minReadySeconds = 5
 
+// annotationLeftover names pods of an earlier StatefulSet of the same name. When
+// it changes the StatefulSet controller looks again, which otherwise it does ever
+// more rarely as long as a name is taken, up to 16 minutes later.
+const annotationLeftover = "moqrelay.io/leftover-pods"
+
 // StatefulSet returns the relays of a set. Its replicas are not in it.
 //
 // The pods are managed in parallel, which can never be changed: in order, a set
 // whose template was broken stays broken after the template is mended.
 func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
-	return appsv1ac.StatefulSet(s.Name(), s.Cluster.Namespace).
+	set := appsv1ac.StatefulSet(s.Name(), s.Cluster.Namespace).
 		WithLabels(s.labels()).
 		WithOwnerReferences(owner(s.Cluster)).
 		WithSpec(appsv1ac.StatefulSetSpec().
@@ -31,4 +38,8 @@ func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
 				WithType(appsv1.RollingUpdateStatefulSetStrategyType).
 				WithRollingUpdate(appsv1ac.RollingUpdateStatefulSetStrategy().WithPartition(in.partition(s)))).
 			WithTemplate(podTemplate(in, s)))
+	if left := in.Leftover[s.Key()]; len(left) > 0 {
+		set.WithAnnotations(map[string]string{annotationLeftover: strings.Join(left, ",")})
+	}
+	return set
 }
