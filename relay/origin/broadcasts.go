@@ -35,6 +35,13 @@ func (t *Table) WatchBroadcasts(prefix moq.Path, ok func(Announcement) bool) *Br
 	return &Broadcasts{watch: t.Watch(prefix, ok), prefix: prefix, known: make(map[moq.Path]*broadcast)}
 }
 
+// WatchReachable is WatchBroadcasts, of broadcasts above prefix as well: what is at
+// the prefix is subscribed by way of the longest of them, which is told as one that
+// is announced there.
+func (t *Table) WatchReachable(prefix moq.Path, ok func(Announcement) bool) *Broadcasts {
+	return &Broadcasts{watch: t.watch(prefix, ok, true), prefix: prefix, known: make(map[moq.Path]*broadcast)}
+}
+
 // Close ends the watch. Next then returns [moq.ErrCancelled].
 func (b *Broadcasts) Close() { b.watch.Close() }
 
@@ -67,6 +74,9 @@ func (b *Broadcasts) take(event Event) {
 		}
 		a.Path, a.Kind = a.Path.Parent(), Broadcast
 	}
+	if !a.Path.HasPrefix(b.prefix) {
+		a.Path = b.prefix // it is above
+	}
 	if event.Type == Ended {
 		b.remove(key, a.Path)
 		return
@@ -79,8 +89,23 @@ func (b *Broadcasts) take(event Event) {
 	} else if k.from == key {
 		k.told = a
 		b.queue = append(b.queue, Event{Updated, a})
+	} else if key.isCloser(k.from) {
+		b.queue = append(b.queue, Event{Ended, k.told}, Event{Active, a})
+		k.told, k.from = a, key
 	}
 	k.routes[key] = a
+}
+
+// isCloser tells whether what is subscribed below both goes by way of a and not of
+// b: its path is longer, as far as broadcasts go.
+func (a subjectKey) isCloser(b subjectKey) bool { return a.reach() > b.reach() }
+
+// reach is the length of the path of the broadcast.
+func (a subjectKey) reach() int {
+	if a.kind == Track {
+		return a.path.Len() - 1
+	}
+	return a.path.Len()
 }
 
 // remove forgets one route of a broadcast. If it was the one told, another one
@@ -99,13 +124,25 @@ func (b *Broadcasts) remove(key subjectKey, path moq.Path) {
 	if k.from != key {
 		return
 	}
-	for other, a := range k.routes {
-		k.from = other
-		if a.Source == k.told.Source {
-			return
-		}
-	}
+	k.from = k.closest()
 	ended := k.told
 	k.told = k.routes[k.from]
+	if k.told.Source == ended.Source && !key.isCloser(k.from) {
+		k.told = ended
+		return
+	}
 	b.queue = append(b.queue, Event{Ended, ended}, Event{Active, k.told})
+}
+
+// closest returns the route that what is subscribed goes by, one that leads to
+// the source that was told if there is a choice.
+func (k *broadcast) closest() subjectKey {
+	var best subjectKey
+	for key, a := range k.routes {
+		isAlike := best.reach() == key.reach()
+		if best == (subjectKey{}) || key.isCloser(best) || isAlike && a.Source == k.told.Source {
+			best = key
+		}
+	}
+	return best
 }

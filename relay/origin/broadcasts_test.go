@@ -70,6 +70,59 @@ func TestBroadcasts(t *testing.T) {
 	}
 }
 
+// TestReachable: the longest broadcast above the prefix is told as one at the
+// prefix, until a longer one comes.
+func TestReachable(t *testing.T) {
+	table := NewTable()
+	top := announce(t, table, "peer broadcast demo t")
+	announce(t, table, "client track demo/cam") // by this demo has a track and no more
+	b := table.WatchReachable(moq.ParsePath("demo/cam/front"), nil)
+	defer b.Close()
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := func(what, want string) {
+		t.Helper()
+		var all []string
+		for {
+			e, err := b.Next(done)
+			if err != nil {
+				break
+			}
+			if e.Type != Live {
+				all = append(all, fmt.Sprintf("%v:%v:%v", e.Type, e.Announcement.Path, e.Announcement.Hops))
+			}
+		}
+		if got := strings.Join(all, " "); got != want {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	want("one far above", "active:demo/cam/front:[116]")
+	cam := announce(t, table, "peer broadcast demo/cam c")
+	want("a longer one", "ended:demo/cam/front:[116] active:demo/cam/front:[99]")
+	everything := announce(t, table, "peer broadcast / r")
+	want("a shorter one", "")
+	front := announce(t, table, "peer track demo/cam/front/video f")
+	want("one at the prefix", "ended:demo/cam/front:[99] active:demo/cam/front:[102]")
+	announce(t, table, "peer broadcast demo/cam/front/left l")
+	want("one below", "active:demo/cam/front/left:[108]")
+	announce(t, table, "peer broadcast demo/cam/rear r")
+	want("one beside", "")
+	front.Withdraw()
+	want("it is gone", "ended:demo/cam/front:[102] active:demo/cam/front:[99]")
+	cam.Withdraw()
+	want("the next is gone", "ended:demo/cam/front:[99] active:demo/cam/front:[116]")
+	top.Withdraw()
+	want("the last but one is gone", "ended:demo/cam/front:[116] active:demo/cam/front:[114]")
+	everything.Withdraw()
+	want("all are gone", "ended:demo/cam/front:[114]")
+	b.Close()
+	for path, n := range table.nodes {
+		if len(n.below) > 0 {
+			t.Errorf("%v is watched still", path)
+		}
+	}
+}
+
 // TestUpdated: another way to the same publisher is told as that, and another
 // publisher as an end and a beginning.
 func TestUpdated(t *testing.T) {

@@ -33,6 +33,7 @@ type node struct {
 	children map[*node]struct{}
 	routes   [2][]*Registration // by kind, the best first; replaced, never changed
 	watches  map[*Watch]struct{}
+	below    map[*Watch]struct{} // watches of deeper prefixes that look at this node as well
 }
 
 // NewTable returns an empty table that checks no hop and has no limit.
@@ -262,6 +263,11 @@ func (t *Table) pruneLocked(n *node) {
 func (n *node) changedLocked(kind Kind) {
 	for up := n; up != nil; up = up.parent {
 		for w := range up.watches {
+			w.changedLocked(n, kind)
+		}
+	}
+	if kind == Broadcast {
+		for w := range n.below {
 			w.changedLocked(n, kind)
 		}
 	}

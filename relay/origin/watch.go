@@ -77,6 +77,11 @@ type item struct {
 // Watch starts a watch of what is announced at and below prefix and accepted by
 // ok. A nil ok accepts all. It must be closed.
 func (t *Table) Watch(prefix moq.Path, ok func(Announcement) bool) *Watch {
+	return t.watch(prefix, ok, false)
+}
+
+// watch is Watch, of the broadcasts above prefix as well if that is wanted.
+func (t *Table) watch(prefix moq.Path, ok func(Announcement) bool, above bool) *Watch {
 	if ok == nil {
 		ok = func(Announcement) bool { return true }
 	}
@@ -94,7 +99,17 @@ func (t *Table) Watch(prefix moq.Path, ok func(Announcement) bool) *Watch {
 		w.node.watches = make(map[*Watch]struct{})
 	}
 	w.node.watches[w] = struct{}{}
-	for _, s := range w.node.announcedLocked() {
+	initial := w.node.announcedLocked()
+	for n := w.node.parent; n != nil && above; n = n.parent {
+		if n.below == nil {
+			n.below = make(map[*Watch]struct{})
+		}
+		n.below[w] = struct{}{}
+		if len(n.routes[Broadcast]) > 0 {
+			initial = append(initial, subject{n, Broadcast})
+		}
+	}
+	for _, s := range initial {
 		i := &item{subject: s, initial: true}
 		i.element = w.changed.PushBack(i)
 		w.items[s] = i
@@ -113,6 +128,9 @@ func (w *Watch) Close() {
 	}
 	w.closed = true
 	delete(w.node.watches, w)
+	for n := w.node.parent; n != nil; n = n.parent {
+		delete(n.below, w)
+	}
 	t.pruneLocked(w.node)
 	w.items = nil
 	w.changed.Init()

@@ -87,6 +87,9 @@ func (t *teller) watch(out *origin.Table) watch {
 	if t.session.isOurs() {
 		return out.Watch(t.prefix, t.mayTell)
 	}
+	if t.session.version.HasCosts() {
+		return out.WatchReachable(t.prefix, t.mayTell)
+	}
 	return out.WatchBroadcasts(t.prefix, t.mayTell)
 }
 
