@@ -3,6 +3,7 @@ package base
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -234,16 +235,20 @@ func (b *Base) AdmitInterest() bool {
 // DoneInterest takes back what AdmitInterest counted.
 func (b *Base) DoneInterest() { b.interests.Add(-1) }
 
-// AdmitRequest counts a subscription, a fetch or a request for info, unless
-// there are too many. Whoever is admitted calls DoneRequest.
-func (b *Base) AdmitRequest() bool {
+// AdmitRequest counts a subscription, a fetch or a request for info, and refuses
+// it if there are too many. Whoever is admitted calls DoneRequest.
+func (b *Base) AdmitRequest(stream transport.Stream) bool {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.requests >= b.Config.Limits.Subscriptions {
-		return false
+	isAdmitted := b.requests < b.Config.Limits.Subscriptions
+	if isAdmitted {
+		b.requests++
 	}
-	b.requests++
-	return true
+	b.mu.Unlock()
+	if !isAdmitted {
+		b.Log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", b.Config.Limits.Subscriptions))
+		b.Refuse(stream, moq.ErrOverloaded)
+	}
+	return isAdmitted
 }
 
 // DoneRequest takes back what AdmitRequest counted.

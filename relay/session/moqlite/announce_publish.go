@@ -18,7 +18,7 @@ import (
 // serveAnnounce tells the peer what is announced below a prefix, for as long as
 // it wants to know.
 func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, s.version.ConsumeAnnounceRequest)
+	ask, ok := base.Request(s.Base, stream, r, s.version.ConsumeAnnounceRequest)
 	if !ok {
 		return
 	}

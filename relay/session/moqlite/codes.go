@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session"
@@ -20,6 +21,9 @@ type codes struct{ s *Session }
 func (c codes) Stream(err error) uint32 {
 	if e, ok := errors.AsType[*moq.EndError](err); ok && e.App > 0 {
 		return uint32(wire.AppCode(e.App - 1))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = moq.ErrTimeout
 	}
 	isNew := c.s.version.HasCosts()
 	var code wire.Code

@@ -19,8 +19,8 @@ import (
 // the publisher. The asker may finish its side of the stream right behind the
 // question; a reset of it, and a stop of ours, give the group up.
 func (s *Session) serveFetch(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, s.version.ConsumeFetch)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, s.version.ConsumeFetch)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()

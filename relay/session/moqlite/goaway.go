@@ -34,7 +34,7 @@ func (s *Session) sendGoaway() {
 // receiveGoaway takes the peer's word that it leaves. An address that it gives
 // is not followed: whoever dials goes by the one that it was told.
 func (s *Session) receiveGoaway(stream transport.Stream, r *base.Reader) {
-	goaway, ok := request(s, stream, r, wire.ConsumeGoaway)
+	goaway, ok := base.Request(s.Base, stream, r, wire.ConsumeGoaway)
 	if !ok {
 		return
 	}

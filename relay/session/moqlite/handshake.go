@@ -178,7 +178,7 @@ func (s *Session) handshakeInBand(ctx context.Context, deadline time.Time) error
 		return err
 	}
 	s.Spawn(func() { s.AcceptUni(s.receiveUni) })
-	return setDeadline(stream, time.Time{})
+	return base.SetDeadline(stream, time.Time{})
 }
 
 func (s *Session) acceptInBand(ctx context.Context, deadline time.Time) (transport.Stream, error) {
@@ -186,7 +186,7 @@ func (s *Session) acceptInBand(ctx context.Context, deadline time.Time) (transpo
 	if err != nil {
 		return nil, err
 	}
-	if err := setDeadline(stream, deadline); err != nil {
+	if err := base.SetDeadline(stream, deadline); err != nil {
 		return nil, err
 	}
 	s.control = base.NewReader(stream)
@@ -220,7 +220,7 @@ func (s *Session) offerInBand(ctx context.Context, deadline time.Time) (transpor
 	if err != nil {
 		return nil, err
 	}
-	if err := setDeadline(stream, deadline); err != nil {
+	if err := base.SetDeadline(stream, deadline); err != nil {
 		return nil, err
 	}
 	stream.SetPriority(base.ControlUrgency, false)
@@ -265,10 +265,4 @@ func (s *Session) watchSessionStream() {
 		}
 		return
 	}
-}
-
-// setDeadline bounds what is read from and written to a stream, and gives way
-// to the end of the connection.
-func setDeadline(stream transport.Stream, t time.Time) error {
-	return errors.Join(stream.SetReadDeadline(t), stream.SetWriteDeadline(t))
 }

@@ -24,7 +24,7 @@ const (
 // says so. Targets that a peer writes are read and not heeded.
 func (s *Session) serveProbe(stream transport.Stream, r *base.Reader) {
 	_ = stream.SetReadDeadline(time.Time{}) // a stream that is gone fails at the next use
-	if !s.admitRequest(stream) {
+	if !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()

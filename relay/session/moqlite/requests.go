@@ -3,12 +3,8 @@ package moqlite
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"time"
 
-	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
@@ -24,7 +20,7 @@ func (s *Session) serveRequest(stream transport.Stream) {
 	r := base.NewReader(stream)
 	typ, err := base.Next(r, wire.ConsumeStreamType)
 	if err != nil {
-		s.refuseRequest(stream, err)
+		s.RefuseRequest(stream, err)
 		return
 	}
 	if !s.AdmitControl() {
@@ -49,34 +45,6 @@ func (s *Session) serveRequest(stream transport.Stream) {
 	}
 }
 
-// request reads the message that a stream begins with. If there is none, the
-// stream is refused.
-func request[T any](s *Session, stream transport.Stream, r *base.Reader, consume func([]byte) (T, int, error)) (T, bool) {
-	message, err := base.Next(r, consume)
-	if err != nil {
-		s.refuseRequest(stream, err)
-		return message, false
-	}
-	_ = stream.SetReadDeadline(time.Time{}) // a stream that is gone fails at the next use
-	return message, true
-}
-
-// refuseRequest ends a stream that did not say what it is for. Streams that die
-// before their first byte are no one's fault.
-func (s *Session) refuseRequest(stream transport.Stream, err error) {
-	if errors.Is(err, io.EOF) {
-		_ = stream.Close() // nothing was asked for
-		return
-	}
-	s.Log.Debug("stream refused", "error", err)
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
-		err = moq.ErrCancelled
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = moq.ErrTimeout
-	}
-	s.Refuse(stream, err)
-}
-
 // onStop calls f when the peer does not read a stream any more, unless ctx ends
 // before, and reports whether it can.
 func (s *Session) onStop(ctx context.Context, stream transport.SendStream, f func(error)) bool {
@@ -87,15 +55,4 @@ func (s *Session) onStop(ctx context.Context, stream transport.SendStream, f fun
 		case <-ctx.Done():
 		}
 	})
-}
-
-// admitRequest counts a subscription, a fetch or a request for info, and
-// refuses it if there are too many. Whoever is admitted calls DoneRequest.
-func (s *Session) admitRequest(stream transport.Stream) bool {
-	if s.AdmitRequest() {
-		return true
-	}
-	s.Log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", s.Config.Limits.Subscriptions))
-	s.Refuse(stream, moq.ErrOverloaded)
-	return false
 }

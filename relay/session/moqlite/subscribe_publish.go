@@ -60,8 +60,8 @@ func (subscriber) TooEarly(uint32, bool) bool { return false }
 
 // serveSubscribe serves one subscription of the peer.
 func (s *Session) serveSubscribe(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, s.version.ConsumeSubscribe)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, s.version.ConsumeSubscribe)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()

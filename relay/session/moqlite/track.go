@@ -16,8 +16,8 @@ import (
 // as its publisher has said so. The stream may be finished or reset by the asker
 // right behind its question.
 func (s *Session) serveTrack(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, wire.ConsumeTrack)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, wire.ConsumeTrack)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()

@@ -15,7 +15,7 @@ import (
 // serveAnnounce tells the peer what is announced below a prefix, for as long as
 // it wants to know.
 func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
-	interest, ok := request(s, stream, r, wire.ConsumeAnnounceInterest)
+	interest, ok := base.Request(s.Base, stream, r, wire.ConsumeAnnounceInterest)
 	if !ok {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -49,7 +50,7 @@ func codeOf(err error) wire.Code {
 		return codeOfDrop(e.Reason)
 	}
 	switch {
-	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded):
 		return wire.CodeDecode
 	case errors.Is(err, base.ErrDraining):
 		return wire.CodeCancel

@@ -16,8 +16,8 @@ import (
 // serveFetch sends a group that is in the cache, from an offset on. What is not
 // there is not fetched from elsewhere.
 func (s *Session) serveFetch(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, wire.ConsumeFetch)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, wire.ConsumeFetch)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()
@@ -99,8 +99,8 @@ func (s *Session) sendFrom(stream transport.Stream, group *moq.GroupReader, offs
 // serveInfo answers what is known of a track. Unless that is known already, the
 // publisher is asked by way of a subscription.
 func (s *Session) serveInfo(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, wire.ConsumeInfoRequest)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, wire.ConsumeInfoRequest)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()

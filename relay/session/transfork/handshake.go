@@ -52,7 +52,7 @@ func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*bas
 	if err != nil {
 		return nil, err
 	}
-	if err := setDeadline(stream, deadline); err != nil {
+	if err := base.SetDeadline(stream, deadline); err != nil {
 		return nil, err
 	}
 	r := base.NewReader(stream)
@@ -82,7 +82,7 @@ func (s *Session) handshakeServer(ctx context.Context, deadline time.Time) (*bas
 	if _, err := stream.Write(answer.Append(nil)); err != nil {
 		return nil, err
 	}
-	return r, setDeadline(stream, time.Time{})
+	return r, base.SetDeadline(stream, time.Time{})
 }
 
 // handshakeClient opens the Session stream. No other bidirectional stream may
@@ -93,7 +93,7 @@ func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*bas
 	if err != nil {
 		return nil, err
 	}
-	if err := setDeadline(stream, deadline); err != nil {
+	if err := base.SetDeadline(stream, deadline); err != nil {
 		return nil, err
 	}
 	hello := wire.SessionClient{Versions: []wire.Version{wire.Version02}, Extensions: s.extensions()}
@@ -112,13 +112,7 @@ func (s *Session) handshakeClient(ctx context.Context, deadline time.Time) (*bas
 	if err := s.takeMark(answer.Extensions); err != nil {
 		return nil, err
 	}
-	return r, setDeadline(stream, time.Time{})
-}
-
-// setDeadline bounds what is read from and written to a stream, and gives way
-// to the end of the connection.
-func setDeadline(stream transport.Stream, t time.Time) error {
-	return errors.Join(stream.SetReadDeadline(t), stream.SetWriteDeadline(t))
+	return r, base.SetDeadline(stream, time.Time{})
 }
 
 func (s *Session) extensions() wire.Extensions {

@@ -1,9 +1,6 @@
 package transfork
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -20,7 +17,7 @@ func (s *Session) serveRequest(stream transport.Stream) {
 	r := base.NewReader(stream)
 	typ, err := base.Next(r, wire.ConsumeStreamType)
 	if err != nil {
-		s.refuseRequest(stream, err)
+		s.RefuseRequest(stream, err)
 		return
 	}
 	if !s.AdmitControl() {
@@ -40,33 +37,6 @@ func (s *Session) serveRequest(stream transport.Stream) {
 	default:
 		refuse(stream, wire.CodeDecode)
 	}
-}
-
-// request reads the message that a stream begins with. If there is none, the
-// stream is refused.
-func request[T any](s *Session, stream transport.Stream, r *base.Reader, consume func([]byte) (T, int, error)) (T, bool) {
-	message, err := base.Next(r, consume)
-	if err != nil {
-		s.refuseRequest(stream, err)
-		return message, false
-	}
-	_ = stream.SetReadDeadline(time.Time{}) // a stream that is gone fails at the next use
-	return message, true
-}
-
-// refuseRequest ends a stream that did not say what it is for. Streams that die
-// before their first byte are no one's fault.
-func (s *Session) refuseRequest(stream transport.Stream, err error) {
-	code := wire.CodeDecode
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
-		code = wire.CodeCancel
-	}
-	if errors.Is(err, io.EOF) {
-		_ = stream.Close() // nothing was asked for
-		return
-	}
-	s.Log.Debug("stream refused", "error", err)
-	refuse(stream, code)
 }
 
 // pathOf returns the relay's path of parts on the wire.
@@ -91,15 +61,4 @@ func (s *Session) mayServe(a origin.Announcement) bool {
 		return false
 	}
 	return s.Config.Visible(a)
-}
-
-// admitRequest counts a subscription, a fetch or a request for info, and
-// refuses it if there are too many. Whoever is admitted calls DoneRequest.
-func (s *Session) admitRequest(stream transport.Stream) bool {
-	if s.AdmitRequest() {
-		return true
-	}
-	s.Log.Debug("stream refused", "error", fmt.Errorf("more than %d subscriptions", s.Config.Limits.Subscriptions))
-	refuse(stream, wire.CodeBounds)
-	return false
 }

@@ -51,8 +51,8 @@ func (subscriber) TooEarly(code uint32, newest bool) bool {
 
 // serveSubscribe serves one subscription of the peer.
 func (s *Session) serveSubscribe(stream transport.Stream, r *base.Reader) {
-	ask, ok := request(s, stream, r, wire.ConsumeSubscribe)
-	if !ok || !s.admitRequest(stream) {
+	ask, ok := base.Request(s.Base, stream, r, wire.ConsumeSubscribe)
+	if !ok || !s.AdmitRequest(stream) {
 		return
 	}
 	defer s.DoneRequest()
