@@ -210,7 +210,9 @@ func merge(nodes []NodeState) []Broadcast {
 				known = &Broadcast{Broadcast: b.Broadcast}
 				byPath[b.Broadcast] = known
 			}
-			known.KnownAt = append(known.KnownAt, n.Name)
+			if !slices.Contains(known.KnownAt, n.Name) { // it is, if there is another way to it
+				known.KnownAt = append(known.KnownAt, n.Name)
+			}
 			if b.Source == "" {
 				known.Source = n.Name
 			}

@@ -29,7 +29,7 @@ func fakeNode(t *testing.T, egress *atomic.Int64) *httptest.Server {
 	})
 	mux.HandleFunc("/sessions", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[{"session":"a1","peer":""}]`) })
 	mux.HandleFunc("/broadcasts", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `[{"broadcast":"demo/clip/video1","source":""},{"broadcast":"internal/origins/x","source":""}]`)
+		fmt.Fprint(w, `[{"broadcast":"demo/clip/video1","source":""},{"broadcast":"demo/clip/video1","source":"us-0"},{"broadcast":"internal/origins/x","source":""}]`)
 	})
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "# TYPE moq_relay_egress_bytes_total counter\nmoq_relay_egress_bytes_total{peer=\"client\"} %d\nmoq_relay_egress_bytes_total{peer=\"node\"} 1\n", egress.Load())
