@@ -1,4 +1,4 @@
-package transfork
+package protocols
 
 import (
 	"context"
@@ -16,22 +16,24 @@ import (
 )
 
 // BenchmarkFanOut sends frames to subscribers on loopback, the clients in the
-// same process: compare with itself only.
+// same process: compare with itself only, and one protocol with another.
 func BenchmarkFanOut(b *testing.B) {
 	for _, c := range []struct{ subscribers, frame int }{{1, 41_700}, {50, 41_700}, {50, 16_700}, {50, 200}} {
-		b.Run(fmt.Sprintf("subscribers=%d/frame=%d", c.subscribers, c.frame), func(b *testing.B) {
-			benchmarkFanOut(b, c.subscribers, c.frame)
-		})
+		for _, protocol := range []string{MoqTransfork, "moq-lite-06", "moq-lite-04"} {
+			b.Run(fmt.Sprintf("subscribers=%d/frame=%d/protocol=%s", c.subscribers, c.frame, protocol), func(b *testing.B) {
+				benchmarkFanOut(b, Only(protocol), c.subscribers, c.frame)
+			})
+		}
 	}
 }
 
-func benchmarkFanOut(b *testing.B, subscribers, size int) {
+func benchmarkFanOut(b *testing.B, offer Offer, subscribers, size int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	defer func() { cancel(); running.Wait() }()
-	endpoint := loopback(b, &tls.Config{Certificates: []tls.Certificate{sessiontest.Cert}})
+	endpoint := loopback(b, offer, &tls.Config{Certificates: []tls.Certificate{sessiontest.Cert}})
 	out := origin.NewTable()
-	path := moq.NewPath("clock")
+	path := moq.NewPath("clock", "seconds")
 	track := moq.NewTrack(moq.TrackConfig{Path: path})
 	track.SetInfo(moq.Info{})
 	if _, err := out.Announce(origin.Announcement{Path: path, Source: sessiontest.Local{path: track}}); err != nil {
@@ -49,7 +51,7 @@ func benchmarkFanOut(b *testing.B, subscribers, size int) {
 
 	var got sync.WaitGroup // readers that have yet to take the frame
 	for range subscribers {
-		conn, err := transport.Dial(ctx, endpoint.Addr().String(), transport.DialConfig{TLS: &tls.Config{InsecureSkipVerify: true}, Protocols: []transport.Protocol{mapped}})
+		conn, err := transport.Dial(ctx, endpoint.Addr().String(), transport.DialConfig{TLS: &tls.Config{InsecureSkipVerify: true}, Protocols: offer.QUIC()})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -74,7 +76,7 @@ func benchmarkFanOut(b *testing.B, subscribers, size int) {
 	}
 }
 
-// subscribed returns a subscription that the other end knows of.
+// subscribed returns a subscription of a track that the other end has answered for.
 func subscribed(b *testing.B, s session.Session, path moq.Path) *moq.Subscription {
 	b.Helper()
 	track, err := s.Track(path)
@@ -85,7 +87,7 @@ func subscribed(b *testing.B, s session.Session, path moq.Path) *moq.Subscriptio
 	if err != nil {
 		b.Fatal(err)
 	}
-	<-track.Ready()
+	<-track.Informed()
 	return sub
 }
 
@@ -106,13 +108,13 @@ func readFrames(ctx context.Context, sub *moq.Subscription, done func()) {
 	}
 }
 
-func loopback(b *testing.B, c *tls.Config) *transport.Endpoint {
+func loopback(b *testing.B, offer Offer, c *tls.Config) *transport.Endpoint {
 	b.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	endpoint, err := transport.Listen(pc, transport.ServerConfig{TLS: c, Protocols: []transport.Protocol{mapped}})
+	endpoint, err := transport.Listen(pc, transport.ServerConfig{TLS: c, Protocols: offer.QUIC()})
 	if err != nil {
 		b.Fatal(err)
 	}
