@@ -3,10 +3,8 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/cluster"
@@ -109,6 +107,7 @@ func peerInfo(p cluster.PeerStatus) server.PeerInfo {
 	}
 	rtt := p.Stats.SmoothedRTT.Seconds()
 	info.RTTSeconds = &rtt
+	info.SentBytes, info.ReceivedBytes = &p.Stats.BytesSent, &p.Stats.BytesReceived
 	if p.Stats.PacketsSent > 0 {
 		loss := float64(p.Stats.PacketsLost) / float64(p.Stats.PacketsSent)
 		info.LossRatio = &loss
@@ -121,19 +120,6 @@ func since(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// broadcasts is the answer at /broadcasts.
-func (r *Relay) broadcasts() []server.BroadcastInfo {
-	infos := []server.BroadcastInfo{}
-	for _, a := range r.table.Snapshot() {
-		hops := []string{}
-		for _, hop := range a.Hops {
-			hops = append(hops, strconv.FormatUint(uint64(hop), 10))
-		}
-		infos = append(infos, server.BroadcastInfo{Broadcast: fmt.Sprint(a.Path), Kind: a.Kind.String(), Source: a.Node, Hops: hops})
-	}
-	return infos
 }
 
 // refusal is why a connection did not become a session whose client did not say

@@ -97,6 +97,24 @@ func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, e
 	return fetcher.Fetch(path, group, p)
 }
 
+// Live returns the tracks that are live at the current session: none while the
+// link is lost.
+func (l *link) Live() []*moq.Track {
+	l.mu.Lock()
+	current := l.current
+	l.mu.Unlock()
+	if current == nil {
+		return nil
+	}
+	lister, ok := current.session.(origin.Lister)
+	if !ok {
+		return nil
+	}
+	return lister.Live()
+}
+
+var _ origin.Lister = (*link)(nil)
+
 // Resume has the current session go on with a track that another one has begun.
 func (l *link) Resume(track *moq.Track) error {
 	l.mu.Lock()

@@ -162,6 +162,26 @@ func TestLargest(t *testing.T) {
 	}
 }
 
+// TestLastGroup: a group counts from its first byte on, and a lower one that comes
+// late does not.
+func TestLastGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		track := newTrack(t, TrackConfig{})
+		g := create(t, track, 5)
+		if seq, _, ok := track.LastGroup(); ok {
+			t.Errorf("group %d is the last one before it has a byte", seq)
+		}
+		write(t, g, "a")
+		began := time.Now()
+		time.Sleep(time.Second)
+		write(t, g, "b")
+		writeGroup(t, track, 4, "late")
+		if seq, at, ok := track.LastGroup(); !ok || seq != 5 || !at.Equal(began) {
+			t.Errorf("the last group is %d, begun at %v; want 5, at %v", seq, at, began)
+		}
+	})
+}
+
 func TestReady(t *testing.T) {
 	for name, do := range map[string]func(*Track){
 		"info":  func(track *Track) { track.SetInfo(Info{Priority: 3}) },

@@ -154,6 +154,17 @@ func (t *Track) Newest() (uint64, bool) {
 	return newest, known
 }
 
+// LastGroup returns the number of the highest group that has begun to come, and
+// when it did; false before the first one.
+func (t *Track) LastGroup() (seq uint64, at time.Time, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.newest == nil {
+		return 0, time.Time{}, false
+	}
+	return t.newest.seq, t.newest.shownAt, true
+}
+
 // HasSettled tells whether every group from first to last has begun to come, or
 // never will.
 func (t *Track) HasSettled(first, last uint64) bool {

@@ -88,6 +88,12 @@ type Fetcher interface {
 	Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, error)
 }
 
+// Lister is a Source that knows which of its tracks are live: those that somebody
+// has asked for and that have not ended.
+type Lister interface {
+	Live() []*moq.Track
+}
+
 // Announcement says that a track or a broadcast is reachable through a source.
 type Announcement struct {
 	Path   moq.Path

@@ -2,8 +2,12 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -45,14 +49,17 @@ type RootInfo struct {
 
 // PeerInfo is one peer as a node sees it.
 type PeerInfo struct {
-	Node       string     `json:"node"`
-	Connected  bool       `json:"connected"`
-	Direction  string     `json:"direction"` // out: this node dialled; in
-	Protocol   string     `json:"protocol"`
-	RTTSeconds *float64   `json:"rttSeconds"`
-	LossRatio  *float64   `json:"lossRatio"`
-	Since      *time.Time `json:"since"`
-	Error      string     `json:"error,omitempty"`
+	Node       string   `json:"node"`
+	Connected  bool     `json:"connected"`
+	Direction  string   `json:"direction"` // out: this node dialled; in
+	Protocol   string   `json:"protocol"`
+	RTTSeconds *float64 `json:"rttSeconds"`
+	LossRatio  *float64 `json:"lossRatio"`
+	// SentBytes and ReceivedBytes are those of QUIC packets since Since.
+	SentBytes     *uint64    `json:"sentBytes"`
+	ReceivedBytes *uint64    `json:"receivedBytes"`
+	Since         *time.Time `json:"since"`
+	Error         string     `json:"error,omitempty"`
 }
 
 // CertificateInfo is one certificate that a node serves.
@@ -62,12 +69,25 @@ type CertificateInfo struct {
 	NotAfter    time.Time `json:"notAfter"`
 }
 
-// BroadcastInfo is one announced path at /broadcasts.
+// BroadcastInfo is one way to an announced path at /broadcasts.
 type BroadcastInfo struct {
 	Broadcast string   `json:"broadcast"`
 	Kind      string   `json:"kind"`   // track or broadcast
 	Source    string   `json:"source"` // node it comes from, "" for this one
 	Hops      []string `json:"hops"`
+	// Tracks are those that come this way now, as somebody has asked for them.
+	Tracks []TrackInfo `json:"tracks"`
+}
+
+// TrackInfo is one live track of a broadcast.
+type TrackInfo struct {
+	Track string `json:"track"` // what follows the broadcast, "" for the broadcast itself
+	// Group is the highest that has begun to come, at GroupSince; null before the
+	// first one.
+	Group      *uint64    `json:"group"`
+	GroupSince *time.Time `json:"groupSince"`
+	// Subscribers are clients and nodes, each counted once for each subscription.
+	Subscribers int `json:"subscribers"`
 }
 
 // privateHandler answers on the private port.
@@ -77,7 +97,7 @@ func (s *Server) privateHandler() http.Handler {
 	mux.Handle("GET "+config.PathMetrics, promhttp.HandlerFor(s.Metrics.Registry(), promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET "+config.PathNodes, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.nodeInfo()) })
 	mux.HandleFunc("GET "+config.PathSessions, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.sessions.list(s.PeerName)) })
-	mux.HandleFunc("GET "+config.PathBroadcasts, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Broadcasts()) })
+	mux.HandleFunc("GET "+config.PathBroadcasts, s.serveBroadcasts)
 	mux.HandleFunc("POST /drain", s.serveDrain)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -96,6 +116,27 @@ func (s *Server) serveDrain(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Drain()
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// serveBroadcasts lists what is announced: all of it, or what is at and below a
+// prefix, in the form that the list has it, and no more than a limit.
+func (s *Server) serveBroadcasts(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	all := s.Broadcasts()
+	if prefix := strings.TrimSuffix(query.Get("prefix"), "/"); prefix != "" {
+		all = slices.DeleteFunc(all, func(b BroadcastInfo) bool {
+			return b.Broadcast != prefix && !strings.HasPrefix(b.Broadcast, prefix+"/")
+		})
+	}
+	if text := query.Get("limit"); text != "" {
+		limit, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			http.Error(w, fmt.Sprintf("limit=%q: want a number of broadcasts", text), http.StatusBadRequest)
+			return
+		}
+		all = all[:min(len(all), int(limit))]
+	}
+	writeJSON(w, all)
 }
 
 func (s *Server) nodeInfo() NodeInfo {

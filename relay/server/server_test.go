@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,44 @@ func TestNodes(t *testing.T) {
 	}
 	if info.Node != "eu-0:4443" || info.Role != "node" || info.StartedAt.IsZero() || info.Draining || info.DrainingSince != nil {
 		t.Errorf("got %+v", info)
+	}
+}
+
+// TestBroadcastsAsked: a prefix ends with a part, a limit bounds the list, and what
+// is no limit is refused.
+func TestBroadcastsAsked(t *testing.T) {
+	r := start(t)
+	r.Broadcasts = func() []BroadcastInfo {
+		return []BroadcastInfo{{Broadcast: "demo"}, {Broadcast: "demo/a b"}, {Broadcast: "demo/c"}, {Broadcast: "demonstration"}}
+	}
+	for query, want := range map[string][]string{
+		"":                         {"demo", "demo/a b", "demo/c", "demonstration"},
+		"?prefix=demo":             {"demo", "demo/a b", "demo/c"},
+		"?prefix=demo/":            {"demo", "demo/a b", "demo/c"},
+		"?prefix=demo/a%20b":       {"demo/a b"},
+		"?prefix=other":            {},
+		"?limit=2":                 {"demo", "demo/a b"},
+		"?prefix=demonst&limit=1":  {},
+		"?prefix=demo/c&limit=100": {"demo/c"},
+		"?limit=0":                 {},
+	} {
+		_, body, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathBroadcasts+query, nil)
+		var infos []BroadcastInfo
+		if err := json.Unmarshal([]byte(body), &infos); err != nil {
+			t.Fatalf("%q: %v", query, err)
+		}
+		got := []string{}
+		for _, info := range infos {
+			got = append(got, info.Broadcast)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+	}
+	for _, query := range []string{"?limit=-1", "?limit=all", "?limit=99999999999"} {
+		if status, body, _ := r.do(t, http.MethodGet, "http://"+r.private+config.PathBroadcasts+query, nil); status != http.StatusBadRequest {
+			t.Errorf("%q: status %d, %q, want 400", query, status, body)
+		}
 	}
 }
 

@@ -63,6 +63,19 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	return u.Track, nil
 }
 
+// Live returns the tracks that are subscribed at the peer or about to be.
+func (s *Session) Live() []*moq.Track {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tracks := make([]*moq.Track, 0, len(s.upstreams))
+	for _, u := range s.upstreams {
+		tracks = append(tracks, u.Track)
+	}
+	return tracks
+}
+
+var _ origin.Lister = (*Session)(nil)
+
 // Resume goes on with a track that another session has begun, with the first group
 // that is not whole.
 func (s *Session) Resume(track *moq.Track) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
@@ -47,6 +48,19 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	}
 	return u.Track, nil
 }
+
+// Live returns the tracks that are subscribed at the peer or about to be.
+func (s *Session) Live() []*moq.Track {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tracks := make([]*moq.Track, 0, len(s.upstreams))
+	for _, u := range s.upstreams {
+		tracks = append(tracks, u.Track)
+	}
+	return tracks
+}
+
+var _ origin.Lister = (*Session)(nil)
 
 // unannounced notes that the peer has withdrawn a path. Whoever asks for it from
 // now on gets a new subscription.
