@@ -105,8 +105,7 @@ func peerInfo(p cluster.PeerStatus) server.PeerInfo {
 	if p.Dialled {
 		info.Direction = "out"
 	}
-	rtt := p.Stats.SmoothedRTT.Seconds()
-	info.RTTSeconds = &rtt
+	info.RTTSeconds = server.Seconds(p.Stats.SmoothedRTT)
 	info.SentBytes, info.ReceivedBytes = &p.Stats.BytesSent, &p.Stats.BytesReceived
 	if p.Stats.PacketsSent > 0 {
 		loss := float64(p.Stats.PacketsLost) / float64(p.Stats.PacketsSent)

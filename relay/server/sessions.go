@@ -22,7 +22,7 @@ type SessionInfo struct {
 	Subscriptions int       `json:"subscriptions"`
 	Publishes     int       `json:"publishes"`
 	QueuedBytes   int64     `json:"queuedBytes"`
-	RTTSeconds    float64   `json:"rttSeconds"`
+	RTTSeconds    *float64  `json:"rttSeconds"` // null until it has been measured
 }
 
 // registry holds the sessions that were accepted and have not ended.
@@ -104,10 +104,19 @@ func (r *registry) list(peerName func(mark string) string) []SessionInfo {
 			Subscriptions: st.Subscriptions,
 			Publishes:     st.Publishes,
 			QueuedBytes:   st.QueuedBytes,
-			RTTSeconds:    e.conn.Stats().SmoothedRTT.Seconds(),
+			RTTSeconds:    Seconds(e.conn.Stats().SmoothedRTT),
 		})
 	}
 	return infos
+}
+
+// Seconds returns a time as it stands in an answer: null if it is unknown.
+func Seconds(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
 }
 
 // newID returns the name of a session, as it stands in the log and in

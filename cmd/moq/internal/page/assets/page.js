@@ -171,7 +171,7 @@ const show = (state) => {
     "nothing is published: try the publish command that the terminal shows");
   rows("sessions", sessions, (s) => [
     s.at, mono(s.session), s.peer ? (names.get(s.peer) ?? s.peer) : s.remote, `${s.protocol || "–"} over ${s.transport}`,
-    String(s.subscriptions), String(s.publishes), (s.rttSeconds * 1000).toFixed(1) + " ms", ago(s.since, state.at),
+    String(s.subscriptions), String(s.publishes), s.rttSeconds === null ? "?" : (s.rttSeconds * 1000).toFixed(1) + " ms", ago(s.since, state.at),
   ], "no sessions");
 };
 
