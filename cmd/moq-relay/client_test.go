@@ -138,8 +138,14 @@ func publish(t *testing.T, ca *authority, p *process, path ...string) *camera {
 // publishFrames is publish with frames of so many bytes at least.
 func publishFrames(t *testing.T, ca *authority, p *process, size int, path ...string) *camera {
 	t.Helper()
+	return film(t, join(t, ca, p), size, path...)
+}
+
+// film is publishFrames for a client that is there.
+func film(t *testing.T, v *viewer, size int, path ...string) *camera {
+	t.Helper()
 	padding := " " + strings.Repeat(".", size)
-	c := &camera{viewer: join(t, ca, p)}
+	c := &camera{viewer: v}
 	c.track = c.Publish(path...)
 	ctx, stop := context.WithCancel(t.Context())
 	c.stop = stop

@@ -30,10 +30,11 @@ type cluster struct {
 	nodes []*process
 }
 
-func startCluster(t *testing.T) *cluster {
+// startCluster runs a root and so many nodes, and returns when all are linked.
+func startCluster(t *testing.T, nodes int) *cluster {
 	t.Helper()
 	c := &cluster{T: t, ca: newAuthority(t)}
-	for i := range nodeCount + 1 {
+	for i := range nodes + 1 {
 		p := newRelay(t, c.ca, "--tls-root", c.ca.file,
 			"--idle-timeout", idleTimeout.String(), "--keep-alive", "500ms", "--announce-linger", linger.String())
 		p.args = append(p.args, "--cluster-node", p.addr)
@@ -101,7 +102,7 @@ func (c *cluster) receive(path string, except ...*process) {
 // all others, then lose each of them. The times are logged.
 func TestClusterOfProcesses(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
+	c := startCluster(t, nodeCount)
 	publish(t, c.ca, c.nodes[0], "steady")
 	c.receive("steady", c.nodes[0])
 	watcher := join(t, c.ca, c.nodes[3])
