@@ -40,7 +40,7 @@ func frameHex(v wire.Version, payload byte) string {
 }
 
 // TestMerged: what all subscribers want together is asked for, not more than the
-// track has, and changes with them.
+// track has, and changes with them, where publishers are known to take that.
 func TestMerged(t *testing.T) {
 	each(t, versions[2:], nil, func(w *world, v wire.Version) {
 		p := w.publisher(v)
@@ -58,7 +58,9 @@ func TestMerged(t *testing.T) {
 		up.Send(p.okHex())
 		wantUpdate := func(update wire.SubscribeUpdate) {
 			w.Helper()
-			up.WantBytes(update.Append(nil, v))
+			if v.HasSetup() {
+				up.WantBytes(update.Append(nil, v))
+			}
 			up.WantSilence(soon)
 		}
 		settle()
@@ -79,6 +81,10 @@ func TestMerged(t *testing.T) {
 		}
 		last := wire.SubscribeUpdate{Priority: 29, Ordered: true, MaxAge: longest}.Append(nil, v)
 		told := 0
+		if !v.HasSetup() {
+			up.WantSilence(time.Second)
+			return
+		}
 		for got := []byte(nil); !bytes.Equal(got, last); told++ {
 			got = w.read(up, len(last))
 		}
@@ -499,7 +505,10 @@ func TestExplicitStart(t *testing.T) {
 				up := p.serve(want)
 				// What changes later leaves the start as it is.
 				sub.SendBytes(wire.SubscribeUpdate{Priority: 9, MaxAge: 250, Start: &tt.start}.Append(nil, tt.to))
-				up.WantBytes(wire.SubscribeUpdate{Priority: 9, MaxAge: 250, Start: tt.want.Start}.Append(nil, tt.from))
+				if tt.from.HasSetup() {
+					up.WantBytes(wire.SubscribeUpdate{Priority: 9, MaxAge: 250, Start: tt.want.Start}.Append(nil, tt.from))
+				}
+				up.WantSilence(soon)
 			})
 		})
 	}

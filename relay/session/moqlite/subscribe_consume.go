@@ -317,6 +317,12 @@ func (u *upstream) request(d moq.Demand, start *uint64) wire.SubscribeUpdate {
 	return wire.SubscribeUpdate{Priority: uint8(d.Priority), Ordered: d.Order == moq.Ascending, MaxAge: fromAge(age), Start: start}
 }
 
+// mayUpdate tells whether a subscription at the peer can be changed. There is a
+// message for that from lite-03 on, but publishers of moq-net 0.1, which speak
+// nothing newer than lite-04, end a subscription that gets one: there the first
+// subscriber's wishes stand.
+func (s *Session) mayUpdate() bool { return s.version.HasSetup() }
+
 func (u *upstream) hasStarted() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -463,7 +469,7 @@ func (u *upstream) Complete() bool {
 // Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
 func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
 	wanted := a.request(demand, a.told.Start)
-	if !a.session.version.HasUpdate() || wanted == a.told {
+	if !a.session.mayUpdate() || wanted == a.told {
 		return time.Hour
 	}
 	if left := a.toldAt.Add(base.UpdateInterval).Sub(now); left > 0 {
