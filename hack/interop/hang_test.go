@@ -28,15 +28,34 @@ func theirMoq(t *testing.T) string {
 	return path
 }
 
-// liteVersions are those that moq-cli is held to, one after the other.
-var liteVersions = []string{"moq-lite-06", "moq-lite-05", "moq-lite-04"}
+// way is a version that moq-cli is held to, and what carries it.
+type way struct{ version, scheme string }
+
+var ways = []way{
+	{"moq-lite-06", "moqt"}, {"moq-lite-05", "moqt"}, {"moq-lite-04", "moqt"},
+	{"moq-lite-06", "https"}, {"moq-lite-05", "https"},
+	{"moq-lite-06", "wss"}, {"moq-lite-05", "wss"},
+}
+
+func (w way) String() string {
+	return w.version + " by " + map[string]string{"moqt": "raw QUIC", "https": "h3", "wss": "WebSocket"}[w.scheme]
+}
+
+// command has moq-cli do something with demo.hang at a relay.
+func (w way) command(program string, r *relay, what ...string) *exec.Cmd {
+	args := []string{"--connect", r.url(w.scheme), "--connect-tls-root", r.pki.ca, "--connect-version", w.version, "--broadcast", "demo.hang"}
+	if w.scheme == "https" {
+		args = append(args, "--connect-websocket-enabled=false") // it would be raced with
+	}
+	return exec.Command(program, append(args, what...)...)
+}
 
 // TestHang_Export: what our client publishes, moq-cli writes as MP4, through our
 // relay, with every sample of the clip.
 func TestHang_Export(t *testing.T) {
 	needPeers(t)
-	for _, version := range liteVersions {
-		t.Run(version, func(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.String(), func(t *testing.T) {
 			t.Parallel()
 			var got movie
 			board.add(t, func() string { return counts(got) })
@@ -47,12 +66,11 @@ func TestHang_Export(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer file.Close()
-			export := exec.Command(program, "--connect", relay.url("moqt"), "--connect-tls-root", relay.pki.ca,
-				"--connect-version", version, "--broadcast", "demo.hang", "export", "fmp4")
+			export := way.command(program, relay, "export", "fmp4")
 			export.Stdout = file
 			ended := run(t, export)
 			pub := start(t, "our pub", our(t, "moq"), "pub", relay.url("moqt"), "--tls-root", relay.pki.ca,
-				"--protocol", version, "--name", "demo.hang", clip)
+				"--protocol", way.version, "--name", "demo.hang", clip)
 			pub.wantEnd(t, 15*time.Second)
 			wantExit(t, ended, 10*time.Second)
 			got = readMovie(t, file.Name())
@@ -69,9 +87,12 @@ func TestHang_Export(t *testing.T) {
 // TestHang_Import: what moq-cli makes of MPEG-TS and of MP4, our client plays.
 func TestHang_Import(t *testing.T) {
 	needPeers(t)
-	for _, version := range liteVersions {
+	for _, way := range ways {
 		for _, format := range []string{"ts", "fmp4"} {
-			t.Run(version+" "+format, func(t *testing.T) {
+			if format == "ts" && way.scheme != "moqt" {
+				continue // what carries it makes no difference to it
+			}
+			t.Run(way.String()+" "+format, func(t *testing.T) {
 				t.Parallel()
 				var got movie
 				board.add(t, func() string { return counts(got) })
@@ -80,9 +101,8 @@ func TestHang_Import(t *testing.T) {
 				relay := startRelay(t, ours, newPKI(t), node{})
 				file := filepath.Join(t.TempDir(), "out.mp4")
 				sub := start(t, "our sub", our(t, "moq"), "sub", relay.url("moqt"), "--tls-root", relay.pki.ca,
-					"--protocol", version, "--name", "demo.hang", "-o", file)
-				imports := exec.Command(program, "--connect", relay.url("moqt"), "--connect-tls-root", relay.pki.ca,
-					"--connect-version", version, "--broadcast", "demo.hang", "import", format)
+					"--protocol", way.version, "--name", "demo.hang", "-o", file)
+				imports := way.command(program, relay, "import", format)
 				imports.Stdin = media
 				wantExit(t, run(t, imports), 20*time.Second)
 				sub.wantEnd(t, 10*time.Second)
