@@ -17,6 +17,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -31,6 +32,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/qlog"
 	"github.com/moqrelay/moqrelay/relay/server"
 	"github.com/moqrelay/moqrelay/relay/server/certs"
 	"github.com/moqrelay/moqrelay/relay/session"
@@ -63,6 +65,8 @@ type Environment struct {
 	Log *slog.Logger
 	// Resolve finds the addresses of other nodes; nil asks the system.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// CreateQlog makes a file for qlog; nil makes one on disk.
+	CreateQlog func(path string) (io.WriteCloser, error)
 }
 
 // Relay is one relay.
@@ -75,6 +79,7 @@ type Relay struct {
 	table    *origin.Table
 	budget   *moq.Budget
 	metrics  *metrics.Relay
+	qlog     *qlog.Directory // nil without --qlog-dir
 	endpoint *transport.Endpoint
 	cluster  *cluster.Cluster
 	server   *server.Server
@@ -100,6 +105,9 @@ func New(c config.Config, env Environment) (*Relay, error) {
 	}
 	r.metrics.LookUp(metrics.Scraped{CacheBytes: r.budget.Used, BudgetBytes: r.budget.Max, Broadcasts: r.countBroadcasts})
 	var err error
+	if r.qlog, err = r.openQlog(); err != nil {
+		return nil, err
+	}
 	if r.certs, err = openCertificates(c, env.Log); err != nil {
 		return nil, err
 	}
@@ -117,6 +125,7 @@ func New(c config.Config, env Environment) (*Relay, error) {
 func (r *Relay) Run(ctx, hard context.Context) error {
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	stopQlog := r.runQlog(live)
 	group, live := errgroup.WithContext(live)
 	group.Go(func() error { return r.cluster.Run(live) })
 	group.Go(func() error { return r.certs.Run(live) })
@@ -128,7 +137,9 @@ func (r *Relay) Run(ctx, hard context.Context) error {
 	r.env.Log.Info("relay started", "bind", r.endpoint.Addr().String(), "node", r.config.ClusterNode, "region", r.config.Region, "version", Version)
 	err := group.Wait()
 	r.env.Log.Info("relay stopped")
-	return errors.Join(err, r.endpoint.Close(), r.certs.Close(), closeSockets(r.env.Sockets))
+	err = errors.Join(err, r.endpoint.Close())
+	stopQlog()
+	return errors.Join(err, r.certs.Close(), closeSockets(r.env.Sockets))
 }
 
 // closeSockets closes what others may have closed before.
@@ -179,6 +190,7 @@ func (r *Relay) listen() (*transport.Endpoint, error) {
 		IdleTimeout:      c.IdleTimeout,
 		KeepAlive:        c.KeepAlive,
 		HandshakeTimeout: c.HandshakeTimeout,
+		Qlog:             r.qlog,
 		Log:              r.env.Log,
 	})
 }

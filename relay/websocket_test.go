@@ -3,9 +3,11 @@ package relay_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/moqrelay/moqrelay/relay"
@@ -45,15 +47,29 @@ func runOnLoopback(t *testing.T) (address string) {
 
 func startOnLoopback(t *testing.T, change func(*config.Config)) (r *relay.Relay, address string) {
 	t.Helper()
+	return startWith(t, relay.Environment{Log: slog.New(slog.DiscardHandler)}, change)
+}
+
+// startWith runs a relay that finds around it what env has, and public sockets of
+// the system.
+func startWith(t *testing.T, env relay.Environment, change func(*config.Config)) (r *relay.Relay, address string) {
+	t.Helper()
 	c := config.Default()
 	c.Bind, c.Dev = "127.0.0.1:0", true
 	change(&c)
 	sockets, err := relay.Listen(c)
+	for range 10 { // others may have the port over TCP that we got over UDP
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		sockets, err = relay.Listen(c)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = sockets.UDP.LocalAddr().String()
-	r, err = relay.New(c, relay.Environment{Sockets: sockets, Log: slog.New(slog.DiscardHandler)})
+	env.Sockets.UDP, env.Sockets.TCP = sockets.UDP, sockets.TCP
+	address = env.Sockets.UDP.LocalAddr().String()
+	r, err = relay.New(c, env)
 	if err != nil {
 		t.Fatal(err)
 	}

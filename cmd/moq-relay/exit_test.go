@@ -58,6 +58,8 @@ func TestU12ExitCodes(t *testing.T) {
 		"empty file":          {"--tls-cert " + empty + " --tls-key " + good.key, 1, []string{"--tls-cert"}},
 		"port taken":          {"--dev --bind " + busy, 1, []string{"--bind " + busy, "hint: another program"}},
 		"private port taken":  {"--dev --private-bind " + busy, 1, []string{"--private-bind " + busy, "hint: another program"}},
+		"no qlog directory":   {"--dev --qlog-dir " + empty, 1, []string{"--qlog-dir " + empty + ": mkdir"}},
+		"qlog of too many":    {"--dev --qlog-sample 7", 2, []string{"--qlog-sample 7: want", "hint:"}},
 		"no such address":     {"--dev --bind 192.0.2.1:4443", 1, []string{"--bind 192.0.2.1:4443", "hint: this machine"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -86,7 +87,8 @@ func TestS23Secrets(t *testing.T) {
 	t.Parallel()
 	const token = "canary-Zx81kP0qRt-token"
 	ca := newAuthority(t)
-	p := startRelay(t, ca, "-vv", "--handshake-timeout", "1s")
+	written := t.TempDir()
+	p := startRelay(t, ca, "-vv", "--handshake-timeout", "1s", "--qlog-dir", written)
 	publish(t, ca, p, "demo")
 	withToken := "https://" + p.addr + "/room/" + token + "?jwt=" + token
 	v := joinURL(t, ca, withToken, overWebTransport)
@@ -118,6 +120,7 @@ func TestS23Secrets(t *testing.T) {
 	p.signal(sigterm)
 	p.awaitExit(promptly)
 	said["the log"] = p.output.String()
+	said["qlog"] = contents(t, written)
 	code, stdout, stderr := execute(t, "--bind", "127.0.0.1:0", "--tls-cert", p.pair.cert, "--tls-key", p.pair.key)
 	said["the refusal to start"] = stdout + stderr
 	if code != 1 {
@@ -139,6 +142,23 @@ func TestS23Secrets(t *testing.T) {
 	if !strings.Contains(said["the log"], "DEBUG") {
 		t.Error("the log is not at its most talkative")
 	}
+	if !strings.Contains(said["qlog"], `"transport":"webtransport"`) || !strings.Contains(said["qlog"], "transport:packet_received") {
+		t.Error("qlog has no session over WebTransport")
+	}
+}
+
+// contents are those of all files in a directory, one after the other.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		all.Write(readFile(t, filepath.Join(dir, file.Name())))
+	}
+	return all.String()
 }
 
 // parts returns a private key in pieces, in hex and base64. The first piece is

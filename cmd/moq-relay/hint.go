@@ -29,7 +29,7 @@ func startHint(err error) string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "another program listens there: stop it, or choose another port"
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return "this user may not do that: choose a port above 1023, and files that it can read"
+		return "this user may not do that: choose a port above 1023, files that it can read, and a --qlog-dir that it can write to"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "this machine has no such address: [::] stands for all that it has"
 	case errors.Is(err, fs.ErrNotExist):

@@ -68,7 +68,8 @@ func (c *Cluster) runDialled(ctx context.Context, conn transport.Conn, l *link, 
 	var who atomic.Pointer[identity]
 	who.Store(&identity{kind: k, name: l.name})
 	inbox := origin.NewTable()
-	s := c.Client(conn, c.peerConfig(c.Log.With("node", l.name), conn, inbox, &who, func(mark string) identity {
+	conn.Qlog().Keep()
+	s := c.Client(conn, c.peerConfig(c.Log.With("node", l.name, "session", conn.ID()), conn, inbox, &who, func(mark string) identity {
 		_, instance := parseMark(mark)
 		return identity{k, l.name, instance}
 	}))

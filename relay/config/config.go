@@ -82,6 +82,13 @@ type Config struct {
 	// LogFormat is auto, text or json; auto is text on a terminal.
 	LogFormat string
 
+	// QlogDir is where a qlog file of each session is written; empty writes none.
+	QlogDir string
+	// QlogSample is the fraction of connections that are written, 0 to 1.
+	QlogSample float64
+	// QlogMax bounds all qlog files together that a process writes.
+	QlogMax Bytes
+
 	// IdleTimeout ends a connection that is silent for so long.
 	IdleTimeout time.Duration
 	// KeepAlive is the time between pings on a silent connection.
@@ -128,6 +135,8 @@ func Default() Config {
 	return Config{
 		Bind:               "[::]:443",
 		LogFormat:          "auto",
+		QlogSample:         1,
+		QlogMax:            1 << 30,
 		IdleTimeout:        10 * time.Second,
 		KeepAlive:          time.Second,
 		HandshakeTimeout:   10 * time.Second,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ func TestArgsParseBack(t *testing.T) {
 		TLSDisableVerify: true, TLSSelfSign: []string{"localhost"},
 		ClusterRoot: []string{"root-0:4443", "root-1:4443"}, ClusterNode: "$(POD_NAME).eu:4443", ClusterOpen: true, Region: "eu",
 		Dev: true, Verbose: 2, Quiet: 1, LogFormat: "json",
+		QlogDir: "/var/log/q log", QlogSample: 0.015, QlogMax: 3 << 20,
 		IdleTimeout: 11 * time.Second, KeepAlive: 3 * time.Second, HandshakeTimeout: time.Second, DrainTimeout: time.Minute,
 		SubscriptionLinger: time.Millisecond, AnnounceLinger: 7 * time.Second, CacheRetention: 0,
 		MemoryLimit: 512 << 20, QueueLimit: 1000, MaxFrameSize: 3 << 10, MaxGroupSize: 5e9,
@@ -125,6 +127,9 @@ func TestValidate(t *testing.T) {
 		"bad node":                {func(c *Config) { c.ClusterNode = "host:0" }, "--cluster-node"},
 		"quiet and verbose":       {func(c *Config) { c.Quiet, c.Verbose = 1, 1 }, "exclude each other"},
 		"log format":              {func(c *Config) { c.LogFormat = "xml" }, "--log-format"},
+		"more than all":           {func(c *Config) { c.QlogSample = 1.5 }, "--qlog-sample"},
+		"no fraction":             {func(c *Config) { c.QlogSample = math.NaN() }, "--qlog-sample"},
+		"qlog of nothing":         {func(c *Config) { c.QlogMax = 0 }, "--qlog-max"},
 		"keep-alive too long":     {func(c *Config) { c.KeepAlive = c.IdleTimeout }, "--keep-alive"},
 		"no sessions":             {func(c *Config) { c.MaxSessions = 0 }, "--max-sessions"},
 		"frame above group":       {func(c *Config) { c.MaxFrameSize = c.MaxGroupSize + 1 }, "--max-frame-size"},

@@ -32,6 +32,10 @@ func (c *Config) Register(fs *pflag.FlagSet) {
 	fs.CountVarP(&c.Quiet, "quiet", "q", "log errors only; twice: nothing")
 	fs.StringVar(&c.LogFormat, "log-format", c.LogFormat, "auto, text or json; auto is text on a terminal, else json")
 
+	fs.StringVar(&c.QlogDir, "qlog-dir", c.QlogDir, "`directory` for a qlog file of each session over QUIC and WebTransport, SESSION.sqlog; not written when empty")
+	fs.Float64Var(&c.QlogSample, "qlog-sample", c.QlogSample, "`fraction` of connections that are written to --qlog-dir, 0 to 1")
+	fs.Var(&c.QlogMax, "qlog-max", "bytes of all files that this process writes to --qlog-dir; after that it writes no more")
+
 	fs.DurationVar(&c.IdleTimeout, "idle-timeout", c.IdleTimeout, "end a connection that is silent for so long")
 	fs.DurationVar(&c.KeepAlive, "keep-alive", c.KeepAlive, "time between pings on a silent connection")
 	fs.DurationVar(&c.HandshakeTimeout, "handshake-timeout", c.HandshakeTimeout, "bound from the first packet to a session")

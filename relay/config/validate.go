@@ -10,7 +10,7 @@ import (
 // Validate reports everything that is wrong with c, each by the flag that it
 // concerns and with the remedy. It reads no file.
 func (c Config) Validate() error {
-	return errors.Join(c.validateListeners(), c.validateTLS(), c.validateCluster(), c.validateLimits())
+	return errors.Join(c.validateListeners(), c.validateTLS(), c.validateCluster(), c.validateQlog(), c.validateLimits())
 }
 
 func (c Config) validateListeners() error {
@@ -55,6 +55,20 @@ func (c Config) validateCluster() error {
 		if _, _, err := SplitHost(c.ClusterNode); err != nil {
 			errs = append(errs, fmt.Errorf("--cluster-node: %w", err))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// minQlog is the least for all qlog files together: some minutes of one session.
+const minQlog = 1 << 20
+
+func (c Config) validateQlog() error {
+	var errs []error
+	if !(c.QlogSample >= 0 && c.QlogSample <= 1) { // NaN is neither
+		errs = append(errs, fmt.Errorf("--qlog-sample %v: want a fraction from 0, for no connection, to 1, for all", c.QlogSample))
+	}
+	if c.QlogMax < minQlog {
+		errs = append(errs, fmt.Errorf("--qlog-max %v: want %v or more", c.QlogMax, Bytes(minQlog)))
 	}
 	return errors.Join(errs...)
 }

@@ -124,6 +124,7 @@ var (
 	subscribeErrors = []SubscribeError{SubscribeNotFound, SubscribeTimeout, SubscribeLimit, SubscribeUpstream, SubscribeProtocol, SubscribeInternal}
 	actions         = []Action{Announced, Unannounced}
 	cacheResults    = []CacheResult{CacheHit, CacheMiss}
+	qlogReasons     = []string{"queue", "limit", "disk", "encode"}
 	dropReasons     = []string{"slow_subscriber", "stale", "stream_credit", "memory", "expired", "upstream_reset"}
 	sources         = []string{"local", "node"}
 	peerStates      = []string{"connected", "lost"}

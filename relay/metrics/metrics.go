@@ -29,6 +29,7 @@ type Relay struct {
 	handshakeSeconds *prometheus.HistogramVec // transport
 	goaways          *prometheus.CounterVec   // direction
 	panics           prometheus.Counter
+	qlogDropped      *prometheus.CounterVec // reason
 	draining         prometheus.Gauge
 
 	joinSeconds      prometheus.Histogram
@@ -84,6 +85,7 @@ func New() *Relay {
 		handshakeSeconds: l.histograms("handshake_seconds", "Time from a connection's first stream to the end of the session's handshake.", handshakeBuckets, "transport"),
 		goaways:          l.counters("goaways_total", "Sessions whose peer was told to go elsewhere (sent), or with nodes that said so (received).", "direction"),
 		panics:           l.counter("panics_total", "Sessions that ended by a panic, which is a bug of this relay."),
+		qlogDropped:      l.counters("qlog_events_dropped_total", "Events that are in no qlog file: the disk was slower than they came (queue), files are as large as they may be (limit) or cannot be written (disk), or by a bug (encode).", "reason"),
 		draining:         l.gauge("draining", "1 while the relay is stopping gracefully."),
 
 		joinSeconds:      l.histogram("join_seconds", "Time from a SUBSCRIBE that arrives to its first frame that leaves.", joinBuckets),
@@ -184,6 +186,7 @@ func (r *Relay) preset() {
 	presetCounters(r.subscribeErrors, subscribeErrors)
 	presetCounters(r.announcements, actions)
 	presetCounters(r.groupsDropped, dropReasons)
+	presetCounters(r.qlogDropped, qlogReasons)
 	presetCounters(r.cacheRequests, cacheResults)
 	presetCounters(r.peerDials, dialResults)
 	presetCounters(r.goaways, directions)

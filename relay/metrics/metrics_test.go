@@ -97,7 +97,7 @@ func TestZero(t *testing.T) {
 		"announcements_total", "broadcasts", "build_info", "cache_bytes", "cache_requests_total", "draining",
 		"egress_bytes_total", "egress_frames_total", "egress_groups_total", "goaways_total", "group_age_seconds", "groups_dropped_total",
 		"handshake_seconds", "ingress_bytes_total", "ingress_frames_total", "ingress_groups_total", "join_seconds",
-		"memory_budget_bytes", "panics_total", "peer_dials_total", "peers", "quic_packets_lost_total",
+		"memory_budget_bytes", "panics_total", "peer_dials_total", "peers", "qlog_events_dropped_total", "quic_packets_lost_total",
 		"quic_packets_sent_total", "quic_rtt_seconds", "sessions", "sessions_closed_total", "sessions_opened_total",
 		"sessions_refused_total", "subscribe_errors_total", "subscribe_seconds", "subscriptions",
 	}

@@ -44,6 +44,10 @@ func (r *Relay) WentAway(d Direction) { r.goaways.WithLabelValues(string(d)).Inc
 // Panicked counts a panic that ended a session.
 func (r *Relay) Panicked() { r.panics.Inc() }
 
+// QlogDropped counts an event that is in no qlog file. The reason is one of the
+// four of package qlog.
+func (r *Relay) QlogDropped(reason string) { r.qlogDropped.WithLabelValues(reason).Inc() }
+
 // SetDraining says whether the relay is stopping gracefully.
 func (r *Relay) SetDraining(draining bool) { r.draining.Set(asNumber(draining)) }
 

@@ -164,6 +164,7 @@ func (s *Server) accept(ctx context.Context) error {
 func (s *Server) serve(ctx context.Context, conn transport.Conn) {
 	e := s.sessions.add(conn)
 	defer s.sessions.remove(e)
+	conn.Qlog().Keep()
 	log := s.Log.With("session", e.id)
 	log.Debug("session accepted", "peer", conn.RemoteAddr().String(), "transport", conn.Kind().String(), "protocol", conn.Protocol())
 	err := s.Serve(ctx, conn, log, func(sess session.Session) { s.begin(e, sess) })

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"slices"
 	"sync"
 	"time"
@@ -11,7 +9,8 @@ import (
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
-// SessionInfo is one session at /sessions. Its id is the one in the log.
+// SessionInfo is one session at /sessions. Its id is the one in the log and in the
+// name of its qlog file.
 type SessionInfo struct {
 	Session       string    `json:"session"`
 	Peer          string    `json:"peer"` // name of a node, "" for a client
@@ -39,7 +38,7 @@ type entry struct {
 }
 
 func (r *registry) add(conn transport.Conn) *entry {
-	e := &entry{id: newID(), conn: conn, since: time.Now()}
+	e := &entry{id: conn.ID(), conn: conn, since: time.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open[e.id] = e
@@ -117,12 +116,4 @@ func Seconds(d time.Duration) *float64 {
 	}
 	s := d.Seconds()
 	return &s
-}
-
-// newID returns the name of a session, as it stands in the log and in
-// /sessions.
-func newID() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }

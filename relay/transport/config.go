@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/moqrelay/moqrelay/relay/qlog"
 )
 
 // Defaults of the zero configuration.
@@ -89,6 +91,10 @@ type ServerConfig struct {
 	StatelessResetKey *[32]byte
 	// RetryKey protects Retry tokens. Endpoints behind one address share it. Nil: a random one.
 	RetryKey *[32]byte
+	// Qlog writes down what happens on connections, also on those that are dialed from
+	// the endpoint. Over WebSocket there is no QUIC, and nothing is written. Nil:
+	// nothing at all.
+	Qlog *qlog.Directory
 	// Log gets refused and failed handshakes at Debug. Nil: nothing is logged.
 	Log *slog.Logger
 }

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/webtransport-go"
+
+	"github.com/moqrelay/moqrelay/relay/qlog"
 )
 
 // maxReason bounds the text sent with a close code, so that CONNECTION_CLOSE
@@ -22,6 +26,8 @@ const maxReason = 512
 type baseConn struct {
 	// Static after construction.
 	quic     *quic.Conn
+	id       string
+	qlog     *qlog.Trace // nil if nothing is written
 	kind     Kind
 	protocol string
 	path     string
@@ -38,6 +44,10 @@ type baseConn struct {
 
 func (c *baseConn) init(qc *quic.Conn, kind Kind, released <-chan struct{}) {
 	c.quic, c.kind, c.released = qc, kind, released
+	c.qlog = traceOf(qc)
+	if c.id = c.qlog.ID(); c.id == "" {
+		c.id = newID()
+	}
 	c.since = time.Now()
 	if a, ok := qc.Context().Value(attemptKey{}).(*attempt); ok {
 		c.since = a.began
@@ -52,6 +62,8 @@ func (c *baseConn) init(qc *quic.Conn, kind Kind, released <-chan struct{}) {
 }
 
 func (c *baseConn) Kind() Kind                     { return c.kind }
+func (c *baseConn) ID() string                     { return c.id }
+func (c *baseConn) Qlog() *qlog.Trace              { return c.qlog }
 func (c *baseConn) Protocol() string               { return c.protocol }
 func (c *baseConn) Path() string                   { return c.path }
 func (c *baseConn) RemoteAddr() net.Addr           { return c.quic.RemoteAddr() }
@@ -77,6 +89,13 @@ func (c *baseConn) Stats() Stats {
 		BytesSent:     s.BytesSent,
 		BytesReceived: s.BytesReceived,
 	}
+}
+
+// newID returns a new name of a connection.
+func newID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // waitError is the error of a stream that could not be opened or accepted while

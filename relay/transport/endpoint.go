@@ -96,6 +96,9 @@ func (e *Endpoint) quicConfig(l Limits, t timeouts) *quic.Config {
 	if e.budget != nil {
 		c.AllowConnectionWindowIncrease = e.budget.grow
 	}
+	if e.config.Qlog != nil {
+		c.Tracer = tracer(e.config.Qlog)
+	}
 	return c
 }
 

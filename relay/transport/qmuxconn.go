@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/moqrelay/moqrelay/relay/qlog"
 	"github.com/moqrelay/moqrelay/relay/wire/qmux"
 )
 
@@ -59,6 +60,7 @@ func newQmuxLimits(l Limits) qmuxLimits {
 // between a Write and the network.
 type qmuxConn struct {
 	// Static after construction.
+	id       string
 	ws       *websocket.Conn
 	socket   *qmuxSocket
 	version  qmux.Version
@@ -148,6 +150,7 @@ type qmuxSetup struct {
 // by the idle timeout.
 func newQmuxConn(s qmuxSetup) *qmuxConn {
 	c := &qmuxConn{
+		id: newID(),
 		ws: s.ws, socket: s.socket, version: s.choice.version, client: s.client,
 		protocol: s.choice.token, path: s.path, since: s.since,
 		limits: newQmuxLimits(s.limits), timeouts: s.timeouts, idle: s.timeouts.idle, rtt: s.rtt,
@@ -180,6 +183,8 @@ func newQmuxConn(s qmuxSetup) *qmuxConn {
 	return c
 }
 
+func (c *qmuxConn) ID() string                     { return c.id }
+func (c *qmuxConn) Qlog() *qlog.Trace              { return nil }
 func (c *qmuxConn) Kind() Kind                     { return WebSocket }
 func (c *qmuxConn) Protocol() string               { return c.protocol }
 func (c *qmuxConn) Path() string                   { return c.path }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/moqrelay/moqrelay/relay/qlog"
 )
 
 // Kind says what carries a connection.
@@ -48,6 +50,11 @@ type Protocol struct {
 type Conn interface {
 	// Kind says what carries the connection.
 	Kind() Kind
+	// ID names the connection and its session in the log, at /sessions and in the
+	// name of its qlog file. The peer does not know it.
+	ID() string
+	// Qlog is what is written down about the connection, nil if nothing is.
+	Qlog() *qlog.Trace
 	// Protocol is the ALPN on raw QUIC, on WebTransport the negotiated sub-protocol
 	// or "", and on WebSocket the application's part of that or "".
 	Protocol() string

@@ -12,6 +12,7 @@ import (
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/qlog"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
@@ -100,6 +101,9 @@ func New(conn transport.Conn, c session.Config, isClient bool, codes Codes) *Bas
 // Run calls serve, which blocks for as long as the connection lives, and returns
 // when everything has ended: with why, nil if ctx was the reason.
 func (b *Base) Run(ctx context.Context, serve func()) error {
+	if written := b.Conn.Qlog(); written.Hold() {
+		defer written.Release()
+	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -117,6 +121,7 @@ func (b *Base) Run(ctx context.Context, serve func()) error {
 
 	err := b.why()
 	b.count(err)
+	b.Conn.Qlog().Record(qlog.SessionEnded{Reason: err.Error()})
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -131,6 +136,7 @@ func (b *Base) Opened(protocol metrics.Protocol, peer metrics.Peer, mark string,
 	b.Traffic = b.Config.Metrics.Traffic(peer)
 	b.Config.Handshaken(mark)
 	b.Config.Metrics.SessionOpened(b.kind, took)
+	b.Conn.Qlog().Record(qlog.SessionStarted{Protocol: string(protocol), Transport: b.kind.Transport, Peer: string(peer)})
 	b.mu.Lock()
 	b.connection = b.Traffic.Connection()
 	b.sampler = time.AfterFunc(SampleInterval, b.sample)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/qlog"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	"github.com/moqrelay/moqrelay/relay/wire"
 )
@@ -142,6 +143,7 @@ func (b *Base) Add(d *Delivery) bool {
 		b.prioritise()
 	}
 	b.Log.Debug("subscribed", "track", d.sub.Track().Path(), "id", d.id)
+	b.Conn.Qlog().Record(qlog.Subscribed{ID: d.id, Track: d.sub.Track().Path().String()})
 	return true
 }
 
@@ -158,6 +160,7 @@ func (b *Base) Remove(d *Delivery) {
 		b.prioritise()
 	}
 	b.Log.Debug("unsubscribed", "track", d.sub.Track().Path(), "id", d.id)
+	b.Conn.Qlog().Record(qlog.Unsubscribed{ID: d.id, Track: d.sub.Track().Path().String()})
 }
 
 func (b *Base) servingNow() []*Delivery {
