@@ -32,9 +32,13 @@ func theirMoq(t *testing.T) string {
 type way struct{ version, scheme string }
 
 var ways = []way{
-	{"moq-lite-06", "moqt"}, {"moq-lite-05", "moqt"}, {"moq-lite-04", "moqt"},
-	{"moq-lite-06", "https"}, {"moq-lite-05", "https"},
-	{"moq-lite-06", "wss"}, {"moq-lite-05", "wss"},
+	{"moq-lite-06", "moqt"},
+	{"moq-lite-05", "moqt"},
+	{"moq-lite-04", "moqt"},
+	{"moq-lite-06", "https"},
+	{"moq-lite-05", "https"},
+	{"moq-lite-06", "wss"},
+	{"moq-lite-05", "wss"},
 }
 
 func (w way) String() string {
