@@ -3,11 +3,9 @@ package relay_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"syscall"
 	"testing"
 
 	"github.com/moqrelay/moqrelay/relay"
@@ -58,12 +56,6 @@ func startWith(t *testing.T, env relay.Environment, change func(*config.Config))
 	c.Bind, c.Dev = "127.0.0.1:0", true
 	change(&c)
 	sockets, err := relay.Listen(c)
-	for range 10 { // others may have the port over TCP that we got over UDP
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-		sockets, err = relay.Listen(c)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
