@@ -72,17 +72,18 @@ type Limits struct {
 	QueuedGroups   int   // groups that a subscription may not have finished yet
 }
 
-// DefaultLimits returns the limits of a track that states none: some 16 s of
-// video at 4 Mb/s per subscription, or just over a second of audio in groups
-// of one frame.
+// DefaultLimits returns the limits of a track that states none. Per subscription
+// that is some 16 s of video at 4 Mb/s, or 5 s of audio in groups of one frame:
+// more than it takes to notice that a relay was lost and to ask another one for what
+// was missed.
 func DefaultLimits() Limits {
 	return Limits{
 		MaxFrameSize:   32 << 20,
 		MaxGroupBytes:  64 << 20,
 		MaxGroupFrames: 100_000,
-		MaxGroups:      64,
+		MaxGroups:      256,
 		QueuedBytes:    8 << 20,
-		QueuedGroups:   64,
+		QueuedGroups:   256,
 	}
 }
 

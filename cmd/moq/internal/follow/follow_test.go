@@ -78,6 +78,23 @@ func TestKillOneByOne(t *testing.T) {
 	})
 }
 
+// So are the short groups of a sound, 50 a second, of which there are many by the
+// time that the loss is noticed.
+func TestKillWithShortGroups(t *testing.T) {
+	tell(t, func(w *world) {
+		w.pace = 20 * time.Millisecond / framesPerGroup
+		_, viewers, clients := w.start()
+		for range 3 {
+			at := clients[1].at()
+			w.nodes[at].Kill()
+			time.Sleep(5 * time.Second)
+			viewers[1].wantSmooth(at+" killed", 3*time.Second)
+			w.nodes[at].Restart()
+			time.Sleep(5 * time.Second)
+		}
+	})
+}
+
 // A link between relays that breaks ends what is subscribed through it. What is
 // still announced is subscribed again.
 func TestLinkBreaks(t *testing.T) {

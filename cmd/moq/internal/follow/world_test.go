@@ -37,7 +37,8 @@ var clip = moq.NewPath("demo", "clip", "video1")
 type world struct {
 	*testing.T
 	*relaytest.Network
-	protocol string // that clients speak
+	protocol string        // that clients speak
+	pace     time.Duration // between two frames of the clip
 	nodes    map[string]*relaytest.Node
 	turn     atomic.Int32 // of the region's name: the relay that is dialled next
 }
@@ -54,7 +55,7 @@ func tell(t *testing.T, f func(w *world)) {
 func tellIn(t *testing.T, protocol string, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, protocol: protocol, Network: relaytest.NewNetwork(t, latency), nodes: make(map[string]*relaytest.Node)}
+		w := &world{T: t, protocol: protocol, pace: groupTime / framesPerGroup, Network: relaytest.NewNetwork(t, latency), nodes: make(map[string]*relaytest.Node)}
 		w.nodes["root"] = w.Start("root", nil)
 		for _, name := range []string{"eu-0", "eu-1", "us-0", "us-1"} {
 			w.nodes[name] = w.Start(name, []string{"root"}, func(c *config.Config) { c.Region = name[:2] })
@@ -186,7 +187,7 @@ func (c *client) publish() (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(groupTime / framesPerGroup)
+		ticker := time.NewTicker(c.w.pace)
 		defer ticker.Stop()
 		var group *moq.GroupWriter
 		for i := 0; ; i++ {
