@@ -13,30 +13,45 @@ import (
 	"github.com/moqrelay/moqrelay/relay/origin"
 )
 
-// played is a relay with the clip alone, which does what the test says.
+// played is a relay with a picture and a sound, which does what the test says.
 type played struct {
-	track        *moq.Track
+	track        *moq.Track // the clip
+	sound        *moq.Track
 	leaves, gone chan struct{}
 }
 
 func newPlayed() *played {
-	p := &played{leaves: make(chan struct{}), gone: make(chan struct{})}
-	p.track = moq.NewTrack(moq.TrackConfig{Path: clip, Budget: moq.NewBudget(1 << 20), Limits: moq.Limits{MaxGroups: 512}})
-	return p
+	return &played{track: newTrack(clip), sound: newTrack(sound), leaves: make(chan struct{}), gone: make(chan struct{})}
 }
 
-func (p *played) Track(moq.Path) (*moq.Track, error) { return p.track, nil }
-func (p *played) Announced() *origin.Table           { return nil }
-func (p *played) GoingAway() <-chan struct{}         { return p.leaves }
-func (p *played) Ended() <-chan struct{}             { return p.gone }
-func (p *played) Err() error                         { return moq.ErrGoingAway }
-func (p *played) Subscriptions() int                 { return 0 }
+// sound is the track beside the clip.
+var sound = clip.Parent().Append("audio2")
+
+func newTrack(path moq.Path) *moq.Track {
+	t := moq.NewTrack(moq.TrackConfig{Path: path, Budget: moq.NewBudget(1 << 20), Limits: moq.Limits{MaxGroups: 512}})
+	t.SetInfo(moq.Info{})
+	return t
+}
+
+func (p *played) Track(path moq.Path) (*moq.Track, error) {
+	if path == sound {
+		return p.sound, nil
+	}
+	return p.track, nil
+}
+
+func (p *played) Announced() *origin.Table   { return nil }
+func (p *played) GoingAway() <-chan struct{} { return p.leaves }
+func (p *played) Ended() <-chan struct{}     { return p.gone }
+func (p *played) Err() error                 { return moq.ErrGoingAway }
+func (p *played) Subscriptions() int         { return 0 }
 func (p *played) Close() {
 	select {
 	case <-p.gone:
 	default:
 		close(p.gone)
 		p.track.End(moq.ErrGoingAway)
+		p.sound.End(moq.ErrGoingAway)
 	}
 }
 
@@ -72,6 +87,7 @@ func TestNextRelayIsBehind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first, next := newPlayed(), newPlayed()
+				next.track = moq.NewTrack(moq.TrackConfig{Path: clip, Budget: moq.NewBudget(1 << 20), Limits: moq.Limits{MaxGroups: 512}})
 				f := follow.New(follow.Config{Dial: func(context.Context) (follow.Relay, error) { return next, nil }}, first)
 				ctx, cancel := context.WithCancel(context.Background())
 				done := make(chan struct{})
@@ -86,7 +102,6 @@ func TestNextRelayIsBehind(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer sub.Close()
-				first.track.SetInfo(moq.Info{})
 				first.begin(t, 90, 90, 90)
 				time.Sleep(5 * time.Second)
 				first.begin(t, 91, 100, 97) // 98 to 100 are open
@@ -121,4 +136,61 @@ func TestNextRelayIsBehind(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A track that has ended, again and again, while another one of its broadcast goes on
+// may be there once more. When all have ended, all are over at once.
+func TestTrackEndsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay := newPlayed()
+		f := follow.New(follow.Config{Dial: func(context.Context) (follow.Relay, error) { return nil, errors.New("no other") }}, relay)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = f.Run(ctx) }()
+		defer func() { cancel(); relay.Close(); <-done }()
+		var tracks []*moq.Track
+		for _, path := range []moq.Path{clip, sound} {
+			track, err := f.Track(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sub, err := track.Subscribe(moq.SubscribeOptions{Order: moq.Ascending})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			tracks = append(tracks, track)
+		}
+		write := func(track *moq.Track, group uint64) {
+			g, err := track.CreateGroup(group)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = g.WriteFrame([]byte{0})
+			_ = g.Finish()
+		}
+		time.Sleep(100 * time.Millisecond)
+		write(relay.track, 1)
+		write(relay.sound, 1)
+		relay.sound.End(moq.ErrEnded)
+		time.Sleep(3 * time.Second)
+		write(relay.track, 2)
+		if err := tracks[1].Err(); err != nil {
+			t.Fatalf("the sound is over: %v", err)
+		}
+		relay.sound = newTrack(sound)
+		write(relay.sound, 2)
+		time.Sleep(2 * time.Second)
+		if newest, _ := tracks[1].Newest(); newest != 2 {
+			t.Errorf("of the sound group %d is the last one, want 2", newest)
+		}
+		relay.track.End(moq.ErrEnded)
+		relay.sound.End(moq.ErrEnded)
+		time.Sleep(200 * time.Millisecond)
+		for _, track := range tracks {
+			if !errors.Is(track.Err(), moq.ErrEnded) {
+				t.Errorf("%v is at its end because of %v, want that its publisher ended it", track.Path(), track.Err())
+			}
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -21,6 +22,9 @@ const (
 	// orphanage is how long a group that was cut off waits to be completed after
 	// a later one has come.
 	orphanage = time.Second
+	// endedRetry is how long a track that has ended is not asked for again, while
+	// others of its broadcast go on.
+	endedRetry = time.Second
 	// lag is how far one relay may be behind another one.
 	lag = 2 * time.Second
 	// idleTime is how long nobody needs to be subscribed before a track ends.
@@ -37,6 +41,7 @@ type track struct {
 	out      *moq.Track
 	woken    chan struct{} // holds 1: something has changed
 	copies   sync.WaitGroup
+	isOver   atomic.Bool // its publisher has ended it, for all that is known here
 
 	started bool // guarded by Follower.mu
 
@@ -95,6 +100,7 @@ func (t *track) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	t.isOver.Store(true)
 	t.out.End(over)
 	cancel()
 	t.close()
@@ -135,6 +141,7 @@ func (t *track) look(ctx context.Context, now time.Time) error {
 	if m != nil {
 		announcement = t.follower.announcement(m, t.path)
 	}
+	othersGoOn := t.follower.othersGoOn(t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(now)
@@ -151,7 +158,7 @@ func (t *track) look(ctx context.Context, now time.Time) error {
 		t.supersedeLocked(now)
 		return nil
 	}
-	return t.renewLocked(ctx, m, announcement, now)
+	return t.renewLocked(ctx, m, announcement, othersGoOn, now)
 }
 
 // isIdle tells whether nobody has been subscribed for a while.
@@ -169,17 +176,37 @@ func (t *track) isIdle(now time.Time) bool {
 	return now.Sub(t.idle) >= idleTime
 }
 
+// othersGoOn tells whether another track of the same broadcast is wanted and has not
+// ended. A publisher ends all of them, or else one has ended for another reason:
+// a relay that stops without a word says the same.
+func (f *Follower) othersGoOn(t *track) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, other := range f.tracks {
+		if other == t || path.Parent() != t.path.Parent() || other.isOver.Load() {
+			continue
+		}
+		if demand, _ := other.out.Demand(); demand.Subscribers > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // renewLocked subscribes again, or decides that the track is over.
-func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, now time.Time) error {
+func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, othersGoOn bool, now time.Time) error {
 	demand, _ := t.out.Demand()
+	hasEnded := t.endings > 1 || t.endings == 1 && announcement == 0 // what is announced may not have been withdrawn yet
+	isCopying := t.isCopyingLocked()
+	t.isOver.Store(hasEnded && !isCopying)
 	switch {
 	case demand.Subscribers == 0, m == nil:
 		t.lastFed = now // nobody wants it, or nobody knows of it
 		return nil
-	case t.endings > 0 && t.isCopyingLocked():
+	case t.endings > 0 && isCopying:
 		return nil // the last groups may come to their end after the subscription
-	case t.endings > 1, t.endings == 1 && announcement == 0:
-		return moq.ErrEnded // what is announced may not have been withdrawn yet
+	case hasEnded && !othersGoOn:
+		return moq.ErrEnded
 	case m.since.After(t.lastFed):
 		t.lastFed = m.since
 	}
@@ -281,6 +308,7 @@ func (t *track) enter(number uint64) *splice {
 		t.begun, t.highest = true, number
 	}
 	t.retry, t.endings = minRetry, 0
+	t.isOver.Store(false)
 	return s
 }
 
@@ -319,10 +347,13 @@ func (t *track) ended(d *feed, err error) {
 		return
 	}
 	t.failure = err
+	pause := minRetry
 	if errors.Is(err, moq.ErrEnded) && !d.isEnding() {
-		t.endings++
+		if t.endings++; t.endings > 1 {
+			pause = endedRetry
+		}
 	}
-	if next := time.Now().Add(minRetry); t.retryAt.Before(next) {
+	if next := time.Now().Add(pause); t.retryAt.Before(next) {
 		t.retryAt = next
 	}
 	t.wake()
