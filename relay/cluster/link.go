@@ -234,6 +234,7 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 		case origin.Active, origin.Updated:
 			if a := asOfNode(ev.Announcement); l.announce(s, a) {
 				l.cluster.supersede(l, a)
+				l.cluster.doubt(a)
 			}
 		case origin.Ended:
 			switch {
@@ -365,6 +366,22 @@ func (c *Cluster) supersede(by *link, a origin.Announcement) {
 	for _, l := range links {
 		if l != by {
 			l.yield(a)
+		}
+	}
+}
+
+// doubter is a session that a publisher may have left without a word.
+type doubter interface {
+	Doubt(path moq.Path, publisher origin.Hop)
+}
+
+// doubt has the sessions of clients looked at that have announced what now comes from
+// another node, by the same publisher: it may have lost its way here and found
+// that one. It takes a relay 5 s to notice by itself.
+func (c *Cluster) doubt(a origin.Announcement) {
+	for _, other := range c.Table.At(a.Path) {
+		if s, ok := other.Source.(doubter); ok && other.Class == origin.Client && other.Publisher() == a.Publisher() {
+			s.Doubt(a.Path, a.Publisher())
 		}
 	}
 }

@@ -137,13 +137,22 @@ func (t *Table) Route(path moq.Path, ok func(Announcement) bool) (Announcement, 
 // Has tells whether a path itself is announced, as a track or a broadcast, in a
 // way that ok accepts.
 func (t *Table) Has(path moq.Path, ok func(Announcement) bool) bool {
+	return slices.ContainsFunc(t.At(path), ok)
+}
+
+// At returns all announcements of a path itself, the best of each kind first.
+func (t *Table) At(path moq.Path) []Announcement {
 	t.mu.Lock()
-	var routes []*Registration
-	if n := t.nodes[path]; n != nil {
-		routes = slices.Concat(n.routes[Track], n.routes[Broadcast])
+	defer t.mu.Unlock()
+	n := t.nodes[path]
+	if n == nil {
+		return nil
 	}
-	t.mu.Unlock()
-	return slices.ContainsFunc(routes, func(r *Registration) bool { return ok(r.announcement) })
+	var all []Announcement
+	for _, r := range slices.Concat(n.routes[Track], n.routes[Broadcast]) {
+		all = append(all, r.announcement)
+	}
+	return all
 }
 
 // Track returns the live track of a path, from the best route that ok accepts

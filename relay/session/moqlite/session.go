@@ -27,6 +27,7 @@ type Session struct {
 	hasSetup atomic.Bool                // SETUP has begun to come
 	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
 	told     chan struct{}              // closed when setup is there
+	silent   atomic.Uint64              // bytes received when nothing came any more; see Doubt
 
 	// Written before requests are served, not later.
 	mailbox *moq.Mailbox // datagrams for the peer; nil: it takes none

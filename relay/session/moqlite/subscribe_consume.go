@@ -84,7 +84,7 @@ func (s *Session) Resume(track *moq.Track) error {
 	switch {
 	case !ok:
 		return base.NoPath(path, "moq-lite")
-	case s.isLost():
+	case s.isLost(), s.isSilent():
 		return moq.ErrGoingAway
 	}
 	u := &upstream{Upstream: s.Adopt(track), session: s, broadcast: broadcast, name: name}
@@ -168,6 +168,34 @@ func (s *Session) GiveUp(path moq.Path, publisher origin.Hop) {
 	}
 }
 
+// doubtWait is how long a peer that is in doubt may be silent.
+const doubtWait = 500 * time.Millisecond
+
+// Doubt gives up what is subscribed at and below a path, for it to come another way,
+// if nothing at all comes from the peer any more.
+func (s *Session) Doubt(path moq.Path, publisher origin.Hop) {
+	before := s.Conn.Stats().BytesReceived
+	s.Spawn(func() {
+		timer := time.NewTimer(doubtWait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.Conn.Context().Done():
+			return
+		}
+		if s.Conn.Stats().BytesReceived == before {
+			s.silent.Store(before)
+			s.GiveUp(path, publisher)
+		}
+	})
+}
+
+// isSilent tells whether nothing has come from the peer since it was given up.
+func (s *Session) isSilent() bool {
+	before := s.silent.Load()
+	return before > 0 && s.Conn.Stats().BytesReceived == before
+}
+
 // mayPark tells whether the track may go on without the session.
 func (u *upstream) mayPark() bool { return u.session.Config.Park != nil && u.publisher != 0 }
 
@@ -198,7 +226,7 @@ func (u *upstream) finish(err error) {
 		u.settle()
 	}
 	demand, _ := u.Track.Demand()
-	if !u.mayPark() || demand.Subscribers == 0 || !s.isLost() || !errors.Is(err, moq.ErrGoingAway) {
+	if !u.mayPark() || demand.Subscribers == 0 || !s.isLost() && !u.HasLeft() || !errors.Is(err, moq.ErrGoingAway) {
 		u.End(err)
 		return
 	}

@@ -31,3 +31,22 @@ func TestRegionLeaves(t *testing.T) {
 		}
 	})
 }
+
+// A publisher whose way to its relay breaks, and which finds another relay, is not
+// missed for longer than it takes to notice, where protocols say who publishes: its
+// old relay does not know for 5 s.
+func TestPublisherIsCutOff(t *testing.T) {
+	tellIn(t, "moq-lite-06", func(w *world) {
+		publisher, viewers, _ := w.start()
+		for range 4 {
+			at := publisher.at()
+			w.Partition("publisher", at)
+			time.Sleep(8 * time.Second)
+			for _, v := range viewers {
+				v.wantSmooth("publisher cut off from "+at, 3*time.Second)
+			}
+			w.Heal("publisher", at)
+			time.Sleep(4 * time.Second)
+		}
+	})
+}
