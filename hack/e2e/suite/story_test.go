@@ -165,7 +165,7 @@ func (s *story) events() []event {
 		{name: "kill the root pod", kind: unplanned, do: s.killRootPod},
 		{name: "kill the operator in mid-rollout", kind: unplanned, do: s.killOperator},
 		{name: "kill kubelet", kind: unplanned, do: s.killKubelet},
-		{name: "API server down for 60 s", kind: unplanned, do: s.stopAPIServer},
+		{name: "API server down for 60 s", kind: unplanned, do: s.stopAPIServer, slow: "a node whose heartbeats could not be stored may count as dead when the server is back, and then nothing leads to its pods until the next one"},
 	}
 }
 
