@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,14 @@ import (
 // played is a relay with a picture and a sound, which does what the test says.
 type played struct {
 	track        *moq.Track // the clip
-	sound        *moq.Track
+	sound        atomic.Pointer[moq.Track]
 	leaves, gone chan struct{}
 }
 
 func newPlayed() *played {
-	return &played{track: newTrack(clip), sound: newTrack(sound), leaves: make(chan struct{}), gone: make(chan struct{})}
+	p := &played{track: newTrack(clip), leaves: make(chan struct{}), gone: make(chan struct{})}
+	p.sound.Store(newTrack(sound))
+	return p
 }
 
 // sound is the track beside the clip.
@@ -35,7 +38,7 @@ func newTrack(path moq.Path) *moq.Track {
 
 func (p *played) Track(path moq.Path) (*moq.Track, error) {
 	if path == sound {
-		return p.sound, nil
+		return p.sound.Load(), nil
 	}
 	return p.track, nil
 }
@@ -51,7 +54,7 @@ func (p *played) Close() {
 	default:
 		close(p.gone)
 		p.track.End(moq.ErrGoingAway)
-		p.sound.End(moq.ErrGoingAway)
+		p.sound.Load().End(moq.ErrGoingAway)
 	}
 }
 
@@ -171,21 +174,21 @@ func TestTrackEndsAlone(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		write(relay.track, 1)
-		write(relay.sound, 1)
-		relay.sound.End(moq.ErrEnded)
+		write(relay.sound.Load(), 1)
+		relay.sound.Load().End(moq.ErrEnded)
 		time.Sleep(3 * time.Second)
 		write(relay.track, 2)
 		if err := tracks[1].Err(); err != nil {
 			t.Fatalf("the sound is over: %v", err)
 		}
-		relay.sound = newTrack(sound)
-		write(relay.sound, 2)
+		relay.sound.Store(newTrack(sound))
+		write(relay.sound.Load(), 2)
 		time.Sleep(2 * time.Second)
 		if newest, _ := tracks[1].Newest(); newest != 2 {
 			t.Errorf("of the sound group %d is the last one, want 2", newest)
 		}
 		relay.track.End(moq.ErrEnded)
-		relay.sound.End(moq.ErrEnded)
+		relay.sound.Load().End(moq.ErrEnded)
 		time.Sleep(200 * time.Millisecond)
 		for _, track := range tracks {
 			if !errors.Is(track.Err(), moq.ErrEnded) {
