@@ -70,12 +70,17 @@ func (c *Cluster) linkTo(name string) *link {
 	return l
 }
 
+// carrier returns the session that carries the link now, nil while it is lost.
+func (l *link) carrier() *carrier {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
+}
+
 // Track subscribes at the peer. While the link is lost there is no track, and
 // subscribers are to ask again.
 func (l *link) Track(path moq.Path) (*moq.Track, error) {
-	l.mu.Lock()
-	current := l.current
-	l.mu.Unlock()
+	current := l.carrier()
 	if current == nil {
 		return nil, moq.ErrGoingAway
 	}
@@ -84,9 +89,7 @@ func (l *link) Track(path moq.Path) (*moq.Track, error) {
 
 // Fetch asks the peer for a group by itself.
 func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, error) {
-	l.mu.Lock()
-	current := l.current
-	l.mu.Unlock()
+	current := l.carrier()
 	if current == nil {
 		return nil, moq.ErrGoingAway
 	}
@@ -100,9 +103,7 @@ func (l *link) Fetch(path moq.Path, group uint64, p moq.Priority) (*moq.Track, e
 // Live returns the tracks that are live at the current session: none while the
 // link is lost.
 func (l *link) Live() []*moq.Track {
-	l.mu.Lock()
-	current := l.current
-	l.mu.Unlock()
+	current := l.carrier()
 	if current == nil {
 		return nil
 	}
@@ -117,9 +118,7 @@ var _ origin.Lister = (*link)(nil)
 
 // Resume has the current session go on with a track that another one has begun.
 func (l *link) Resume(track *moq.Track) error {
-	l.mu.Lock()
-	current := l.current
-	l.mu.Unlock()
+	current := l.carrier()
 	if current == nil {
 		return moq.ErrGoingAway
 	}

@@ -75,6 +75,20 @@ func (p *played) begin(t *testing.T, first, last, whole uint64) {
 	}
 }
 
+// subscribed returns a track of a follower, and a subscription of it.
+func subscribed(t *testing.T, f *follow.Follower, path moq.Path) (*moq.Track, *moq.Subscription) {
+	t.Helper()
+	track, err := f.Track(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := track.Subscribe(moq.SubscribeOptions{Order: moq.Ascending})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return track, sub
+}
+
 // The next relay says how far the track is there. If that is where it was asked to
 // begin, or a little before, the track goes on; if it is far before, the publisher
 // has begun again.
@@ -96,14 +110,7 @@ func TestNextRelayIsBehind(t *testing.T) {
 				done := make(chan struct{})
 				go func() { defer close(done); _ = f.Run(ctx) }()
 				defer func() { cancel(); next.Close(); <-done }()
-				track, err := f.Track(clip)
-				if err != nil {
-					t.Fatal(err)
-				}
-				sub, err := track.Subscribe(moq.SubscribeOptions{Order: moq.Ascending})
-				if err != nil {
-					t.Fatal(err)
-				}
+				track, sub := subscribed(t, f, clip)
 				defer sub.Close()
 				first.begin(t, 90, 90, 90)
 				time.Sleep(5 * time.Second)
@@ -153,14 +160,7 @@ func TestTrackEndsAlone(t *testing.T) {
 		defer func() { cancel(); relay.Close(); <-done }()
 		var tracks []*moq.Track
 		for _, path := range []moq.Path{clip, sound} {
-			track, err := f.Track(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sub, err := track.Subscribe(moq.SubscribeOptions{Order: moq.Ascending})
-			if err != nil {
-				t.Fatal(err)
-			}
+			track, sub := subscribed(t, f, path)
 			defer sub.Close()
 			tracks = append(tracks, track)
 		}
