@@ -180,7 +180,7 @@ func (r *Reconciler) userSecret(ctx context.Context, s *scope, field, name strin
 			Reason:  v1alpha1.ReasonSecretMissing,
 			Message: fmt.Sprintf("%s: there is no Secret %q in namespace %q: create it, or name another", field, name, s.cluster.Namespace),
 		}
-		s.lookAgain(pollProblem)
+		s.lookAgain(pollAwaited)
 	}
 	return secret, err
 }

@@ -25,9 +25,11 @@ const (
 	fieldIssuerRef = "spec.tls.public.issuerRef"
 )
 
-// pollIssuing is how often a Certificate is looked at that is being issued. It is
-// not watched: an informer would wait for cert-manager where there is none.
-const pollIssuing = 10 * time.Second
+// pollAwaited is how often is looked at what is not watched and may come at any
+// moment: a Secret of the user's that is missing, a Certificate that is being
+// issued. An informer of Certificates would wait for cert-manager where there is
+// none.
+const pollAwaited = 10 * time.Second
 
 // pollAPI is how long an answer stands that an API is not there.
 const pollAPI = 10 * time.Second
@@ -179,7 +181,7 @@ func (s *scope) notIssued() *problem {
 		p = &problem{Reason: v1alpha1.ReasonIssuing, Message: why}
 	}
 	if p != nil {
-		s.lookAgain(pollIssuing)
+		s.lookAgain(pollAwaited)
 	}
 	return p
 }
