@@ -16,10 +16,6 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// attemptDelay is how long one address is given before the next is tried beside
-// it (RFC 8305, section 5, "Connection Attempt Delay").
-const attemptDelay = 250 * time.Millisecond
-
 // clientSessionID is the id of a session that we dial: that of the first stream
 // we open, and the CONNECT is the first.
 const clientSessionID = 0
@@ -174,51 +170,14 @@ func (d *dialer) dial(ctx context.Context, addr string, c DialConfig, timeout ti
 	panic("BUG: TLS negotiated " + alpn + ", which was not offered")
 }
 
-// dialFirst tries the addresses in their order and returns the first connection.
-// The next one is tried when one fails or has not answered for a moment.
+// dialFirst returns the first connection to one of the addresses.
 func (d *dialer) dialFirst(ctx context.Context, addrs []netip.AddrPort, tlsConf *tls.Config) (*quic.Conn, error) {
-	type result struct {
-		conn *quic.Conn
-		err  error
+	dial := func(ctx context.Context, addr netip.AddrPort) (*quic.Conn, error) {
+		return d.quic.Dial(ctx, net.UDPAddrFromAddrPort(addr), tlsConf, d.config)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	results := make(chan result, len(addrs)) // nobody waits to report
-	running := 0
-	defer func() {
-		cancel()
-		for ; running > 0; running-- {
-			if r := <-results; r.conn != nil {
-				_ = r.conn.CloseWithError(0, "") // returns nil always
-			}
-		}
-	}()
-	next := time.NewTimer(0)
-	defer next.Stop()
-	var worst error
-	for len(addrs) > 0 || running > 0 {
-		select {
-		case <-next.C:
-			if len(addrs) == 0 {
-				continue
-			}
-			addr := net.UDPAddrFromAddrPort(addrs[0])
-			addrs = addrs[1:]
-			running++
-			go func() { // waited for through results
-				qc, err := d.quic.Dial(ctx, addr, tlsConf, d.config)
-				results <- result{qc, err}
-			}()
-			next.Reset(attemptDelay)
-		case r := <-results:
-			running--
-			if r.err == nil {
-				return r.conn, nil
-			}
-			worst = moreTelling(worst, dialError(r.err))
-			next.Reset(0)
-		}
-	}
-	return nil, worst
+	return firstOf(ctx, addrs, dial, func(qc *quic.Conn) {
+		_ = qc.CloseWithError(0, "") // returns nil always
+	})
 }
 
 // dialError adds what kind of error it is.

@@ -92,59 +92,25 @@ func webSocketTarget(addr string) (target, error) {
 	return to, nil
 }
 
-// dialTCPFirst tries the addresses in their order and returns the first
-// connection, and how long that took. The next one is tried when one fails or has
-// not answered for a moment.
+// dialTCPFirst returns the first connection to one of the addresses, and how long
+// that took.
 func dialTCPFirst(
 	ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, string, string) (net.Conn, error),
 ) (net.Conn, time.Duration, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	type result struct {
-		conn net.Conn
+	type timed struct {
+		net.Conn
 		took time.Duration
-		err  error
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	results := make(chan result, len(addrs)) // nobody waits to report
-	running := 0
-	defer func() {
-		cancel()
-		for ; running > 0; running-- {
-			if r := <-results; r.conn != nil {
-				_ = r.conn.Close()
-			}
-		}
-	}()
-	next := time.NewTimer(0)
-	defer next.Stop()
-	var worst error
-	for len(addrs) > 0 || running > 0 {
-		select {
-		case <-next.C:
-			if len(addrs) == 0 {
-				continue
-			}
-			addr := addrs[0].String()
-			addrs = addrs[1:]
-			running++
-			go func() { // waited for through results
-				began := time.Now()
-				conn, err := dial(ctx, "tcp", addr)
-				results <- result{conn, time.Since(began), err}
-			}()
-			next.Reset(attemptDelay)
-		case r := <-results:
-			running--
-			if r.err == nil {
-				return r.conn, r.took, nil
-			}
-			worst = moreTelling(worst, dialError(r.err))
-			next.Reset(0)
-		}
+	attempt := func(ctx context.Context, addr netip.AddrPort) (timed, error) {
+		began := time.Now()
+		conn, err := dial(ctx, "tcp", addr.String())
+		return timed{conn, time.Since(began)}, err
 	}
-	return nil, 0, worst
+	first, err := firstOf(ctx, addrs, attempt, func(late timed) { _ = late.Close() })
+	return first.Conn, first.took, err
 }
 
 // dialTCPError adds what kind of error it is, and what ended the dial if that was
