@@ -300,6 +300,7 @@ func TestEgressIsThatBetweenTwoAnswers(t *testing.T) {
 		})
 		s, _ := run(t, f)
 		time.Sleep(5 * interval)
+		synctest.Wait() // a look is at this very moment
 		seen, err := s.Look("live-eu-0", time.Now())
 		if err != nil || seen.EgressBitsPerSecond == nil || *seen.EgressBitsPerSecond != 8_000_000 {
 			t.Errorf("%v bits per second, %v; want 8 million", value(seen.EgressBitsPerSecond), err)
@@ -308,6 +309,7 @@ func TestEgressIsThatBetweenTwoAnswers(t *testing.T) {
 		again.StartedAt = time.Now()
 		f.set("live-eu-0", "10.0.0.1", says(again))
 		time.Sleep(interval)
+		synctest.Wait()
 		if seen, err = s.Look("live-eu-0", time.Now()); err != nil || seen.EgressBitsPerSecond != nil {
 			t.Errorf("of a new process: %v bits per second, %v; want none", value(seen.EgressBitsPerSecond), err)
 		}
