@@ -105,7 +105,7 @@ func (c *Cluster) peerConfig(log *slog.Logger, conn transport.Conn, inbox *origi
 		id := who.Load()
 		return c.visible(id.kind, id.name, protocols.KnowHops(conn.Protocol()), a)
 	}
-	cfg.Told = func(a origin.Announcement) bool { return who.Load().kind == client || !isDoubted(a) }
+	cfg.Told = func(a origin.Announcement) bool { return who.Load().kind == client || !isUnconfirmed(a) }
 	cfg.Accept = func(p moq.Path) error {
 		id := who.Load()
 		return c.accepts(id.kind, id.name, p)
