@@ -2,7 +2,9 @@ package follow
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -255,11 +257,7 @@ func (f *Follower) retire(ctx context.Context, m *member) {
 // feeds tells whether a track has a subscription at a relay.
 func (f *Follower) feeds(m *member) bool {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, t := range f.tracks {
-		if t.isFedBy(m) {
-			return true
-		}
-	}
-	return false
+	tracks := slices.Collect(maps.Values(f.tracks))
+	f.mu.Unlock() // a track may ask for it while it holds its own
+	return slices.ContainsFunc(tracks, func(t *track) bool { return t.isFedBy(m) })
 }

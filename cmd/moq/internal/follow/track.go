@@ -45,7 +45,7 @@ type track struct {
 
 	started bool // guarded by Follower.mu
 
-	mu      sync.Mutex
+	mu      sync.Mutex         // taken before Follower.mu where both are
 	feeds   []*feed            // that have not ended, in the order in which they began
 	open    map[uint64]*splice // groups that are not whole yet
 	highest uint64             // group that has begun
@@ -141,7 +141,6 @@ func (t *track) look(ctx context.Context, now time.Time) error {
 	if m != nil {
 		announcement = t.follower.announcement(m, t.path)
 	}
-	othersGoOn := t.follower.othersGoOn(t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweepLocked(now)
@@ -158,7 +157,7 @@ func (t *track) look(ctx context.Context, now time.Time) error {
 		t.supersedeLocked(now)
 		return nil
 	}
-	return t.renewLocked(ctx, m, announcement, othersGoOn, now)
+	return t.renewLocked(ctx, m, announcement, now)
 }
 
 // isIdle tells whether nobody has been subscribed for a while.
@@ -194,7 +193,7 @@ func (f *Follower) othersGoOn(t *track) bool {
 }
 
 // renewLocked subscribes again, or decides that the track is over.
-func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, othersGoOn bool, now time.Time) error {
+func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64, now time.Time) error {
 	demand, _ := t.out.Demand()
 	hasEnded := t.endings > 1 || t.endings == 1 && announcement == 0 // what is announced may not have been withdrawn yet
 	isCopying := t.isCopyingLocked()
@@ -205,7 +204,7 @@ func (t *track) renewLocked(ctx context.Context, m *member, announcement uint64,
 		return nil
 	case t.endings > 0 && isCopying:
 		return nil // the last groups may come to their end after the subscription
-	case hasEnded && !othersGoOn:
+	case hasEnded && !t.follower.othersGoOn(t):
 		return moq.ErrEnded
 	case m.since.After(t.lastFed):
 		t.lastFed = m.since
