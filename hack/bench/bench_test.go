@@ -61,3 +61,33 @@ func TestRatios(t *testing.T) {
 		t.Errorf("median of the ratios = %v, want 1", got)
 	}
 }
+
+// The load speaks each protocol with a relay, and finds what it has published.
+func TestProtocols(t *testing.T) {
+	dir := t.TempDir()
+	load, err := findWorkload("audio", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relays, err := programs(t.Context(), options{hops: 1}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range protocolNames() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			speak, err := findProtocol(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := options{hops: 1, viewers: 2, duration: time.Second, speak: speak}
+			m, err := measure(t.Context(), o, load, relays[0], t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Frames == 0 || m.LostGroups == m.Groups || m.Refused > 0 {
+				t.Errorf("%d frames, %d of %d groups lost, %d refused", m.Frames, m.LostGroups, m.Groups, m.Refused)
+			}
+		})
+	}
+}

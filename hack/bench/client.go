@@ -11,42 +11,33 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/session/protocols"
 	"github.com/moqrelay/moqrelay/relay/transport"
-	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
-// client is a MoqTransfork session with a relay, as plain as can be: the load
-// has to cost little, and must not do for a relay what that has to do itself.
+// client is a session with a relay, as plain as can be: the load has to cost
+// little, and must not do for a relay what that has to do itself.
 type client struct {
-	conn transport.Conn
+	conn  transport.Conn
+	speak protocol
 }
 
 // connect opens a session.
-func connect(ctx context.Context, addr string, pool *x509.CertPool) (*client, error) {
+func connect(ctx context.Context, addr string, pool *x509.CertPool, speak protocol) (*client, error) {
 	conn, err := transport.Dial(ctx, addr, transport.DialConfig{
 		TLS:         &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13},
-		Protocols:   protocols.Only(protocols.MoqTransfork).QUIC(),
+		Protocols:   protocols.Only(speak.token()).QUIC(),
 		IdleTimeout: 10 * time.Second,
 		KeepAlive:   4 * time.Second,
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &client{conn: conn}
-	if err := c.handshake(ctx); err != nil {
+	c := &client{conn: conn, speak: speak}
+	if err := speak.greet(ctx, c); err != nil {
 		c.close()
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	return c, nil
-}
-
-func (c *client) handshake(ctx context.Context) error {
-	hello := wire.SessionClient{Versions: []wire.Version{wire.Version02}}
-	_, m, err := c.open(ctx, hello.Append(wire.StreamSession.Append(nil)))
-	if err != nil {
-		return err
-	}
-	_, err = next(m, wire.ConsumeSessionServer)
-	return err
 }
 
 // open opens a bidirectional stream with its first message.

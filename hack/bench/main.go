@@ -5,6 +5,7 @@
 //
 //	go run ./hack/bench                                         # two hops, 50 viewers of 4 Mb/s
 //	go run ./hack/bench --hops 1 --viewers 100 --workload video10 --rounds 5 --against other/moq-relay
+//	go run ./hack/bench --hops 1 --protocol moqf-02 --against other/moq-relay-0.6.8
 //	go run ./hack/bench --hops 1 --viewers 1000 --workload idle
 //
 // What the figures mean: CPU is user and system time of a relay process, while
@@ -43,6 +44,8 @@ type options struct {
 	hops     int
 	viewers  int
 	workload string
+	protocol string
+	speak    protocol // of that name
 	slices   int
 	rounds   int
 	warmUp   time.Duration
@@ -60,10 +63,11 @@ func main() {
 	var o options
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.StringVar(&o.relay, "relay", "", "`program` to measure (default: built from here)")
-	fs.StringArrayVar(&o.against, "against", nil, "`program` to compare with, any relay with the flags of moq-relay 0.6.8; repeatable")
+	fs.StringArrayVar(&o.against, "against", nil, "`program` to compare with, any relay with the flags of moq-relay 0.6, or over one hop of 0.17; repeatable")
 	fs.IntVar(&o.hops, "hops", 2, "1: one relay; 2: a root and two nodes, the publisher at one and the viewers at the other")
 	fs.IntVar(&o.viewers, "viewers", 50, "number of sessions that watch")
 	fs.StringVar(&o.workload, "workload", "video4", "what is published: "+strings.Join(workloadNames(), ", "))
+	fs.StringVar(&o.protocol, "protocol", "moq-lite-06", "what publisher and viewers speak: "+strings.Join(protocolNames(), ", "))
 	fs.IntVar(&o.slices, "slices", 1, "parts of a frame, published a millisecond apart")
 	fs.IntVar(&o.rounds, "rounds", 3, "how often each relay is measured, in turns")
 	fs.DurationVar(&o.warmUp, "warm-up", 3*time.Second, "load before the measured time")
@@ -113,6 +117,9 @@ func run(ctx context.Context, o options) error {
 	}
 	load, err := findWorkload(o.workload, o.slices)
 	if err != nil {
+		return err
+	}
+	if o.speak, err = findProtocol(o.protocol); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "moqrelay-bench-*")
@@ -201,6 +208,7 @@ func (r report) write(o options) error {
 // describe is the command line that repeats the measurement, without paths.
 func describe(o options) string {
 	s := "--hops " + strconv.Itoa(o.hops) + " --viewers " + strconv.Itoa(o.viewers) + " --workload " + o.workload +
+		" --protocol " + o.protocol +
 		" --slices " + strconv.Itoa(o.slices) + " --rounds " + strconv.Itoa(o.rounds) +
 		" --warm-up " + o.warmUp.String() + " --duration " + o.duration.String()
 	if o.quiet > 0 {

@@ -34,7 +34,7 @@ func measure(ctx context.Context, o options, load workload, p program, dir, prof
 
 	var pub *publisher
 	if !load.isIdle() {
-		c, err := connect(ctx, t.relays[0].addr, t.pool)
+		c, err := connect(ctx, t.relays[0].addr, t.pool, t.speak)
 		if err != nil {
 			return m, fmt.Errorf("publisher: %w", err)
 		}

@@ -17,9 +17,21 @@ import (
 
 // program is a relay that can be started.
 type program struct {
-	name string
-	path string
-	ours bool // has a private port
+	name  string
+	path  string
+	ours  bool // has a private port
+	newer bool // has the flags of moq-relay 0.17
+}
+
+// args returns the command line of a relay at an address.
+func (p program) args(addr string, certs certificates) []string {
+	if p.newer {
+		return []string{
+			"--listen", addr, "--listen-tls-cert", certs.cert, "--listen-tls-key", certs.key,
+			"--auth-public", "**", "--iroh-enabled=false", "--log-level", "error",
+		}
+	}
+	return []string{"--bind", addr, "--tls-cert", certs.cert, "--tls-key", certs.key, "--tls-root", certs.ca, "-q"}
 }
 
 // programs returns the relays to measure, ours first.
@@ -27,7 +39,7 @@ func programs(ctx context.Context, o options, dir string) ([]program, error) {
 	path := o.relay
 	if path == "" {
 		path = filepath.Join(dir, "moq-relay")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./cmd/moq-relay")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/moqrelay/moqrelay/cmd/moq-relay")
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build moq-relay: %w\n%s", err, out)
 		}
@@ -42,6 +54,10 @@ func programs(ctx context.Context, o options, dir string) ([]program, error) {
 			return nil, fmt.Errorf("%s --help: %w", all[i].path, err)
 		}
 		all[i].ours = bytes.Contains(help, []byte("--private-bind"))
+		all[i].newer = bytes.Contains(help, []byte("--listen-tls-cert"))
+		if all[i].newer && o.hops != 1 {
+			return nil, fmt.Errorf("--against %s: it joins no root of ours: compare over --hops 1", all[i].path)
+		}
 	}
 	return all, nil
 }

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/transport"
-	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
 )
 
 // trackPath is the track that is published.
@@ -21,14 +18,17 @@ var trackPath = []string{"bench", "load"}
 // since began, when the frame, or its last slice, was due.
 const stampBytes = 8
 
+// codeRefused resets streams; what it says nobody asks.
+const codeRefused = 1
+
 // began is where the stamps count from.
 var began = time.Now()
 
 // publisher announces the track and writes frames to whoever has subscribed.
 type publisher struct {
-	client *client
-	load   workload
-	frames []byte // one frame behind its header
+	client  *client
+	load    workload
+	payload []byte // of every frame
 
 	sequence atomic.Uint64 // group that is being written
 	failed   atomic.Uint64 // groups that were refused or reset
@@ -36,12 +36,11 @@ type publisher struct {
 
 	wg          sync.WaitGroup
 	mu          sync.Mutex
-	subscribers []wire.SubscribeID
+	subscribers []uint64 // their ids
 }
 
 func newPublisher(c *client, load workload) *publisher {
-	header := wire.FrameHeader{Size: uint64(load.frame)}.Append(nil)
-	return &publisher{client: c, load: load, frames: append(header, make([]byte, load.frame)...)}
+	return &publisher{client: c, load: load, payload: make([]byte, load.frame)}
 }
 
 // run publishes until ctx is done.
@@ -62,84 +61,49 @@ func (p *publisher) serve(ctx context.Context) {
 			return
 		}
 		p.wg.Go(func() {
-			if err := p.answer(stream); err != nil {
-				stream.CancelWrite(uint32(wire.CodeNotFound))
-				stream.CancelRead(uint32(wire.CodeNotFound))
+			if err := p.client.speak.answer(p, stream); err != nil {
+				stream.CancelWrite(codeRefused)
+				stream.CancelRead(codeRefused)
 			}
 		})
 	}
 }
 
-func (p *publisher) answer(stream transport.Stream) error {
-	m := &messages{stream: stream}
-	typ, err := next(m, wire.ConsumeStreamType)
-	if err != nil {
-		return err
+// subscribed has the groups that begin from now on go to a subscription, which is
+// accepted with the group that has begun last, until it changes no more: the relay
+// leaves.
+func (p *publisher) subscribed(id uint64, accept func(latest uint64) error, change func() error) error {
+	p.mu.Lock()
+	err := accept(p.sequence.Load())
+	if err == nil {
+		p.subscribers = append(p.subscribers, id)
 	}
-	switch typ {
-	case wire.StreamAnnounce:
-		return p.announce(stream, m)
-	case wire.StreamSubscribe:
-		return p.subscribed(stream, m)
-	default:
-		return fmt.Errorf("stream of type %d", typ)
-	}
-}
-
-func (p *publisher) announce(stream transport.Stream, m *messages) error {
-	interest, err := next(m, wire.ConsumeAnnounceInterest)
-	if err != nil {
-		return err
-	}
-	n := len(interest.Prefix)
-	if n <= len(trackPath) && slices.Equal(interest.Prefix, trackPath[:n]) {
-		_, err = stream.Write(wire.Announce{Status: wire.Active, Suffix: trackPath[n:]}.Append(nil))
-	}
-	return err
-}
-
-func (p *publisher) subscribed(stream transport.Stream, m *messages) error {
-	ask, err := next(m, wire.ConsumeSubscribe)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(ask.Path, trackPath) {
-		return errors.New("no such track")
-	}
-	info := wire.Info{Priority: ask.Priority, Order: ask.Order, Expires: ask.Expires, Latest: p.sequence.Load()}
-	if _, err := stream.Write(info.Append(nil)); err != nil {
-		return err
+	p.mu.Unlock()
+	for err == nil {
+		err = change()
 	}
 	p.mu.Lock()
-	p.subscribers = append(p.subscribers, ask.ID)
-	p.mu.Unlock()
-	for { // until the relay leaves
-		if _, err := next(m, wire.ConsumeSubscribeUpdate); err != nil {
-			p.mu.Lock()
-			p.subscribers = slices.DeleteFunc(p.subscribers, func(id wire.SubscribeID) bool { return id == ask.ID })
-			p.mu.Unlock()
-			return err
-		}
-	}
+	defer p.mu.Unlock()
+	p.subscribers = slices.DeleteFunc(p.subscribers, func(other uint64) bool { return other == id })
+	return err
 }
 
 // publish writes every frame when it is due, to all subscriptions that were
 // there when its group began.
 func (p *publisher) publish(ctx context.Context) {
 	start := time.Now()
-	var streams []transport.SendStream
+	var streams []*groupStream
 	for n := 0; ; n++ {
 		due := start.Add(time.Duration(n) * p.load.interval)
 		if !sleepUntil(ctx, due) {
 			return
 		}
-		var header []byte
+		since := p.load.interval
 		if n%p.load.groupFrames == 0 {
-			p.sequence.Store(uint64(n / p.load.groupFrames))
-			streams = p.begin()
-			header = wire.StreamGroup.Append(nil)
+			streams = p.begin(uint64(n / p.load.groupFrames))
+			since = due.Sub(start)
 		}
-		streams = p.writeFrame(ctx, streams, header, due)
+		streams = p.writeFrame(ctx, streams, since, due)
 		if (n+1)%p.load.groupFrames == 0 {
 			for _, s := range streams {
 				_ = s.Close() // a stream that is gone was counted
@@ -160,56 +124,54 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 	return ctx.Err() == nil
 }
 
+// groupStream is the stream of a group, and the header that goes with its first
+// bytes.
+type groupStream struct {
+	transport.SendStream
+	header []byte // nil once it is written
+}
+
 // begin opens a stream for the group at every subscription.
-func (p *publisher) begin() []transport.SendStream {
+func (p *publisher) begin(sequence uint64) []*groupStream {
 	p.mu.Lock()
+	p.sequence.Store(sequence)
 	ids := slices.Clone(p.subscribers)
 	p.mu.Unlock()
-	var streams []transport.SendStream
+	var streams []*groupStream
 	for _, id := range ids {
 		s, err := p.client.conn.OpenUniStream()
 		if err != nil {
 			p.missed.Add(1)
 			continue
 		}
-		streams = append(streams, &groupStream{SendStream: s, id: id, sequence: p.sequence.Load()})
+		streams = append(streams, &groupStream{s, p.client.speak.appendGroup(nil, id, sequence)})
 	}
 	return streams
 }
 
-// groupStream is the stream of a group whose header goes with its first bytes.
-type groupStream struct {
-	transport.SendStream
-	id       wire.SubscribeID
-	sequence uint64
-}
-
-func (s *groupStream) start(typ, first []byte) error {
-	b := wire.Group{ID: s.id, Sequence: s.sequence}.Append(typ)
-	_, err := s.Write(append(b, first...))
+// write writes a part of the group.
+func (s *groupStream) write(b []byte) error {
+	_, err := s.Write(append(s.header, b...))
+	s.header = nil
 	return err
 }
 
 // writeFrame writes a frame in slices and returns the streams that are left. The
-// type goes in front of the first frame of a group.
-func (p *publisher) writeFrame(ctx context.Context, streams []transport.SendStream, typ []byte, due time.Time) []transport.SendStream {
-	at := len(p.frames) - p.load.frame
-	binary.BigEndian.PutUint64(p.frames[at:], uint64(due.Add(p.load.spread()).Sub(began)))
+// frame is so long after the one before it in its group, or after the first of all.
+func (p *publisher) writeFrame(ctx context.Context, streams []*groupStream, since time.Duration, due time.Time) []*groupStream {
+	binary.BigEndian.PutUint64(p.payload, uint64(due.Add(p.load.spread()).Sub(began)))
+	b := p.client.speak.appendFrame(nil, frame{p.load.frame, since.Microseconds()})
+	b = append(b, p.payload...)
 	for i := range p.load.slices {
 		if !sleepUntil(ctx, due.Add(time.Duration(i)*sliceGap)) {
 			return streams
 		}
-		from, to := i*len(p.frames)/p.load.slices, (i+1)*len(p.frames)/p.load.slices
-		streams = slices.DeleteFunc(streams, func(s transport.SendStream) bool {
-			var err error
-			if typ != nil && i == 0 {
-				err = s.(*groupStream).start(slices.Clone(typ), p.frames[from:to])
-			} else {
-				_, err = s.Write(p.frames[from:to])
-			}
+		from, to := i*len(b)/p.load.slices, (i+1)*len(b)/p.load.slices
+		streams = slices.DeleteFunc(streams, func(s *groupStream) bool {
+			err := s.write(b[from:to])
 			if err != nil {
 				p.failed.Add(1)
-				s.CancelWrite(uint32(wire.CodeCancel))
+				s.CancelWrite(codeRefused)
 			}
 			return err != nil
 		})

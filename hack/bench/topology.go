@@ -22,6 +22,7 @@ type topology struct {
 	relays []*process // without the root
 	root   *process   // nil with one hop
 	pool   *x509.CertPool
+	speak  protocol // of publisher and viewers
 }
 
 // all returns every process, the root first.
@@ -46,7 +47,7 @@ func launch(ctx context.Context, o options, p program, dir string) (*topology, e
 	if err != nil {
 		return nil, err
 	}
-	t := &topology{pool: certs.pool}
+	t := &topology{pool: certs.pool, speak: o.speak}
 	run := func(node string, cluster ...string) *process {
 		if err != nil {
 			return nil
@@ -90,7 +91,7 @@ func startNode(ctx context.Context, o options, p program, certs certificates, no
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--bind", addr, "--tls-cert", certs.cert, "--tls-key", certs.key, "--tls-root", certs.ca, "-q"}
+	args := p.args(addr, certs)
 	for _, root := range cluster {
 		if root == "" {
 			root = addr
@@ -108,7 +109,7 @@ func startNode(ctx context.Context, o options, p program, certs certificates, no
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitReady(ctx, r, certs.pool); err != nil {
+	if err := awaitReady(ctx, r, certs.pool, o.speak); err != nil {
 		r.stop()
 		return nil, fmt.Errorf("%s does not serve: %w\n%s", node, err, r.log)
 	}
@@ -116,12 +117,12 @@ func startNode(ctx context.Context, o options, p program, certs certificates, no
 }
 
 // awaitReady waits until a session can be opened.
-func awaitReady(ctx context.Context, r *process, pool *x509.CertPool) error {
+func awaitReady(ctx context.Context, r *process, pool *x509.CertPool, speak protocol) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	for {
 		attempt, stop := context.WithTimeout(ctx, 2*time.Second)
-		c, err := connect(attempt, r.addr, pool)
+		c, err := connect(attempt, r.addr, pool, speak)
 		stop()
 		if err == nil {
 			c.close()

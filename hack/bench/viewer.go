@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/transport"
-	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
+	"github.com/moqrelay/moqrelay/relay/wire"
 )
 
 // audience is all viewers, and what they got while measuring is set.
@@ -40,7 +40,7 @@ type viewer struct {
 func (a *audience) join(ctx context.Context, t *topology, load workload) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	c, err := connect(ctx, t.edge().addr, t.pool)
+	c, err := connect(ctx, t.edge().addr, t.pool, t.speak)
 	if err != nil {
 		return fmt.Errorf("viewer: %w", err)
 	}
@@ -50,11 +50,7 @@ func (a *audience) join(ctx context.Context, t *topology, load workload) error {
 		return nil
 	}
 	a.wg.Go(v.receive)
-	ask := wire.Subscribe{Path: trackPath, Order: wire.Descending}
-	stream, m, err := c.open(ctx, ask.Append(wire.StreamSubscribe.Append(nil)))
-	if err == nil {
-		_, err = next(m, wire.ConsumeInfo)
-	}
+	stream, err := c.speak.subscribe(ctx, c)
 	if err != nil {
 		return fmt.Errorf("viewer: subscribe: %w", err)
 	}
@@ -93,6 +89,9 @@ func (v *viewer) receiveGroup(stream transport.ReceiveStream) {
 	defer buffers.Put(buf)
 	r := groupReader{stream: stream, buf: buf[:]}
 	sequence, err := v.readGroup(&r)
+	if errors.Is(err, errNoGroup) {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if errors.Is(err, io.EOF) {
@@ -102,26 +101,26 @@ func (v *viewer) receiveGroup(stream transport.ReceiveStream) {
 	}
 }
 
+// errNoGroup says that a stream is not that of a group.
+var errNoGroup = errors.New("no group")
+
 // readGroup returns [io.EOF] for a group that came whole.
 func (v *viewer) readGroup(r *groupReader) (uint64, error) {
-	if _, err := consume(r, wire.ConsumeUniStreamType); err != nil {
-		return 0, noEOF(err)
-	}
-	group, err := consume(r, wire.ConsumeGroup)
+	sequence, err := v.client.speak.readGroup(r)
 	if err != nil {
 		return 0, noEOF(err)
 	}
 	for {
-		frame, err := consume(r, wire.ConsumeFrameHeader)
+		size, err := v.client.speak.readFrame(r)
 		if err != nil {
-			return group.Sequence, err // an EOF here is the group's end
+			return sequence, err // an EOF here is the group's end
 		}
-		stamp, err := r.frame(int(frame.Size))
+		stamp, err := r.frame(size)
 		if err != nil {
-			return group.Sequence, noEOF(err)
+			return sequence, noEOF(err)
 		}
 		if a := v.audience; a.measuring.Load() {
-			a.bytes.Add(int64(frame.Size))
+			a.bytes.Add(int64(size))
 			a.frames.Add(1)
 			a.latency.add(time.Since(began) - stamp)
 		}
