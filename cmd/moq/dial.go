@@ -124,8 +124,7 @@ func (f *dialFlags) dial(ctx context.Context, raw string) (transport.Conn, endpo
 	return settled, e, nil
 }
 
-// dialKind dials by what carries the session. Further ways to carry one have
-// their place here.
+// dialKind dials by what carries the session.
 func (f *dialFlags) dialKind(ctx context.Context, e endpoint, conf *tls.Config) (transport.Conn, error) {
 	idle, alive := lossTimeout, keepAlive
 	if f.isFollowing {
@@ -136,6 +135,8 @@ func (f *dialFlags) dialKind(ctx context.Context, e endpoint, conf *tls.Config) 
 		Protocols:             e.offer().QUIC(),
 		WebTransport:          e.kind == transport.WebTransport,
 		WebTransportProtocols: e.offer().Subprotocols(),
+		WebSocket:             e.kind == transport.WebSocket,
+		WebSocketProtocols:    e.offer().Subprotocols(),
 		IdleTimeout:           idle,
 		KeepAlive:             alive,
 		HandshakeTimeout:      f.timeout,

@@ -37,11 +37,13 @@ type endpoint struct {
 //	http://localhost:4443     QUIC to this machine, its certificate pinned
 //	https://host:4443/path    WebTransport, or QUIC where that is not spoken
 //	moqt://host:4443/path     QUIC, as moql:// and moqf:// are
+//	wss://host:4443/path      WebSocket, for networks that let no UDP through
+//	ws://localhost:4443       the same to this machine, in the clear
 //
 // What is spoken there is the newest protocol that both sides know, unless one is
 // given.
 func parseEndpoint(raw, protocol string) (endpoint, error) {
-	const forms = "use http://localhost:PORT on this machine, https://HOST:PORT or moqt://HOST:PORT beyond it"
+	const forms = "use http://localhost:PORT on this machine, https://HOST:PORT or moqt://HOST:PORT beyond it, wss://HOST:PORT where no UDP gets through"
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Hostname() == "" {
 		return endpoint{}, misused(forms, "%q is not the URL of a relay", raw)
@@ -50,21 +52,25 @@ func parseEndpoint(raw, protocol string) (endpoint, error) {
 	switch u.Scheme {
 	case "http":
 		e.local = true
-		if !isLoopback(u.Hostname()) {
-			return endpoint{}, misused(
-				fmt.Sprintf("use https://%s if its certificate is from a known authority, else add --tls-root FILE or --tls-fingerprint HEX to that", u.Host),
-				"%s: plain http is for this machine only, it cannot tell who answers", raw)
-		}
-		if u.Port() == "" {
-			return endpoint{}, misused(fmt.Sprintf("use http://%s:PORT with the port that the relay prints", u.Host), "%s: the port is missing", raw)
+		if err := mustBeLocal(u, "https"); err != nil {
+			return endpoint{}, err
 		}
 	case "https":
 		e.kind = transport.WebTransport
+	case "ws":
+		e.kind, e.only = transport.WebSocket, true
+		if err := mustBeLocal(u, "wss"); err != nil {
+			return endpoint{}, err
+		}
+	case "wss":
+		e.kind, e.only = transport.WebSocket, true
 	case "moqt", "moql", "moqf":
 	default:
 		return endpoint{}, misused(forms, "%s: %q is no scheme of a relay", raw, u.Scheme)
 	}
 	switch {
+	case e.kind == transport.WebSocket && (protocol == protocolWeb || protocol == protocols.MoqTransfork):
+		return endpoint{}, misused("give a version of moq-lite, or leave the flag out", "--protocol %s: not spoken over WebSocket", protocol)
 	case protocol == protocolWeb:
 		e.kind, e.only = transport.WebTransport, true
 	case protocol == "" || slices.Contains(protocols.Names(), protocol):
@@ -81,6 +87,21 @@ func parseEndpoint(raw, protocol string) (endpoint, error) {
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
 	return e, nil
+}
+
+// mustBeLocal refuses a URL in the clear that leads beyond this machine, where
+// another scheme is right.
+func mustBeLocal(u *url.URL, safe string) error {
+	switch {
+	case !isLoopback(u.Hostname()):
+		return misused(
+			fmt.Sprintf("use %s://%s if its certificate is from a known authority, else add --tls-root FILE or --tls-fingerprint HEX to that", safe, u.Host),
+			"%s: plain %s is for this machine only, it cannot tell who answers", u, u.Scheme)
+	case u.Port() == "":
+		return misused(fmt.Sprintf("use %s://%s:PORT with the port that the relay prints", u.Scheme, u.Host), "%s: the port is missing", u)
+	default:
+		return nil
+	}
 }
 
 // over returns the endpoint with something else to carry the session.
@@ -137,6 +158,9 @@ func (e endpoint) target() string {
 	}
 	u := *e.url
 	u.Scheme, u.Host = "https", e.address
+	if e.url.Scheme == "ws" {
+		u.Scheme = "http"
+	}
 	return u.String()
 }
 

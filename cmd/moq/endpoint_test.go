@@ -32,6 +32,8 @@ func TestParseEndpoint(t *testing.T) {
 		"WebPath":     {"https://example.com:4443/a/b?jwt=x", "", "https://example.com:4443/a/b?jwt=x", "webtransport", false},
 		"WebAsQUIC":   {"https://example.com:4443/a", "moqf-02", "https://example.com:4443/a", "webtransport", false},
 		"QUIC":        {"moqf://example.com", "", "example.com:443", "quic", false},
+		"Socket":      {"wss://example.com/a?jwt=x", "", "https://example.com:443/a?jwt=x", "websocket", false},
+		"SocketHere":  {"ws://localhost:4443", "moq-lite-05", "http://localhost:4443", "websocket", false},
 		"QUICLiteral": {"moqf://[2001:db8::1]:9", "", "[2001:db8::1]:9", "quic", false},
 	}
 	for name, tt := range tests {

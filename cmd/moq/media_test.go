@@ -59,11 +59,15 @@ func TestPubSub(t *testing.T) {
 		"QUICLite":     {"moql://" + address + " --tls-disable-verify", "moq-lite-06 over quic"},
 		"WebTransport": {"https://" + address + "/any --tls-disable-verify", "moq-lite-06 over webtransport"},
 		"Overridden":   {"http://" + address + " --protocol h3", "moq-lite-06 over webtransport"},
+		"WebSocket":    {"wss://" + address + "/any --tls-disable-verify", "moq-lite-06 over websocket"},
 	}
 	for _, protocol := range protocols.Names() {
 		tests[protocol] = struct{ at, carrier string }{"http://" + address + " --protocol " + protocol, protocol + " over quic"}
 		tests[protocol+"-web"] = struct{ at, carrier string }{
 			"https://" + address + " --tls-disable-verify --protocol " + protocol, protocol + " over webtransport",
+		}
+		if protocol != protocols.MoqTransfork {
+			tests[protocol+"-socket"] = struct{ at, carrier string }{"ws://" + address + " --protocol " + protocol, protocol + " over websocket"}
 		}
 	}
 	few := make(chan struct{}, 4) // holds one token per pair that runs: a clip of live media does not wait

@@ -45,6 +45,8 @@ func TestUsage(t *testing.T) {
 		"NotURL":          {"sub localhost:4443 --name x", 2, "not the URL of a relay", "http://localhost:PORT"},
 		"Scheme":          {"sub ftp://localhost:1 --name x", 2, `"ftp"`, "http://localhost:PORT"},
 		"PlainBeyond":     {"sub http://192.0.2.1:4443 --name x", 2, "this machine only", "https://192.0.2.1:4443"},
+		"SocketBeyond":    {"sub ws://192.0.2.1:4443 --name x", 2, "this machine only", "wss://192.0.2.1:4443"},
+		"SocketProtocol":  {"sub wss://localhost --name x --protocol moqf-02", 2, "--protocol moqf-02", "moq-lite"},
 		"NoPort":          {"sub http://localhost --name x", 2, "port", "http://localhost:PORT"},
 		"Protocol":        {"sub " + url + " --name x --protocol moqf-9", 2, "--protocol moqf-9", "moqf-02"},
 		"ProtocolLite":    {"pub " + url + " --name x --protocol moq-lite-6", 2, "--protocol moq-lite-6", "moq-lite-06, moq-lite-05"},
