@@ -7,7 +7,7 @@ import autoscalingv2 "k8s.io/api/autoscaling/v2"
 // the region's StatefulSet, as KEDA does.
 //
 // +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="minReplicas: greater than maxReplicas: lower minReplicas or raise maxReplicas"
-// +kubebuilder:validation:XValidation:rule="has(self.cpuUtilization) || has(self.sessionsPerPod) || has(self.egressBitsPerSecondPerPod)",message="cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod or egressBitsPerSecondPerPod"
+// +kubebuilder:validation:XValidation:rule="has(self.cpuUtilization) || has(self.sessionsPerPod) || has(self.egressBitsPerSecondPerPod) || (has(self.metrics) && self.metrics.size() > 0)",message="cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod, egressBitsPerSecondPerPod or metrics"
 type Autoscaling struct {
 	// MinReplicas is the least number of relays.
 	// +optional
@@ -40,6 +40,12 @@ type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1000
 	// +kubebuilder:validation:Maximum=1000000000000
 	EgressBitsPerSecondPerPod *int64 `json:"egressBitsPerSecondPerPod,omitempty"`
+	// Metrics are more to scale by, as a HorizontalPodAutoscaler has them; of all
+	// that are given the one counts that asks for most relays.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	Metrics []autoscalingv2.MetricSpec `json:"metrics,omitempty"`
 	// Behavior of the autoscaler in each direction. Left out, it doubles every
 	// 15 seconds upwards, and removes one relay every 5 minutes after 15 quiet
 	// minutes.

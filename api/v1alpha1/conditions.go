@@ -84,6 +84,9 @@ const (
 	ReasonRollingOut = "RollingOut"
 	// ReasonScaling: Progressing is True, pods are being added or removed.
 	ReasonScaling = "Scaling"
+	// ReasonRolloutHeld: Progressing is False, pods are to be replaced, and
+	// spec.upgrade.paused keeps them.
+	ReasonRolloutHeld = "RolloutHeld"
 	// ReasonRolloutStuck: Progressing is False, a new pod does not become ready
 	// and no further one is replaced.
 	ReasonRolloutStuck = "RolloutStuck"
@@ -141,7 +144,8 @@ const (
 	// pods than maxReplicas allows. Ready does not depend on it.
 	ReasonScalingLimited = "ScalingLimited"
 
-	// ReasonPaused goes with Paused being True.
+	// ReasonPaused goes with Paused being True, and with Progressing being False
+	// meanwhile.
 	ReasonPaused = "Paused"
 	// ReasonUnknown: what the condition is computed from could not be read.
 	ReasonUnknown = "Unknown"

@@ -54,6 +54,7 @@ type RelayClusterList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.root) != has(self.externalRoot)",message="root: want exactly one of root and externalRoot: set root to {} for a cluster of its own, or name in externalRoot the root to join"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls.public) || !has(self.tls.public.issuerRef) || (has(self.root) && has(self.root.exposure.hostnames) && self.root.exposure.hostnames.size() > 0) || (has(self.regions) && self.regions.exists(r, has(r.exposure.hostnames) && r.exposure.hostnames.size() > 0))",message="tls.public.issuerRef: no name to have a certificate issued for: set exposure.hostnames of a region or of the root, such as eu.example.com, or drop issuerRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls.public) || !has(self.tls.public.issuerRef) || !has(self.regions) || self.regions.all(r, r.name != 'public')",message="tls.public.issuerRef: a region named public has the Secret that the certificate would be kept in: choose another name for the region, or have the certificate issued into a Secret of your own and name it in secretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.upgrade) || !has(self.upgrade.canaryRegion) || (has(self.regions) && self.regions.exists(r, r.name == self.upgrade.canaryRegion))",message="upgrade.canaryRegion: no region has this name: name one of spec.regions, or drop it to take the first"
 // +kubebuilder:validation:XValidation:rule="has(self.root) == has(oldSelf.root)",message="root: root and externalRoot cannot be exchanged, the nodes would lose each other: create another RelayCluster and delete this one"
 type RelayClusterSpec struct {
 	// Image of the relay, for example ghcr.io/moqrelay/moq-relay:v0.1.0; a
@@ -113,6 +114,9 @@ type RelayClusterSpec struct {
 	// +optional
 	// +kubebuilder:default={goawaySeconds: 60, terminationGracePeriodSeconds: 90}
 	Drain Drain `json:"drain,omitempty,omitzero"`
+	// Upgrade says how relays are replaced by ones of a new revision.
+	// +optional
+	Upgrade Upgrade `json:"upgrade,omitempty,omitzero"`
 	// Disruption says who may evict relays.
 	// +optional
 	// +kubebuilder:default={safeToEvict: Always}
@@ -122,7 +126,7 @@ type RelayClusterSpec struct {
 	// +kubebuilder:default={enabled: true}
 	NetworkPolicy NetworkPolicy `json:"networkPolicy,omitempty,omitzero"`
 	// Paused makes the operator leave everything as it is, except for the
-	// status.
+	// status; upgrade.paused holds back the replacing of relays alone.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 }
@@ -198,6 +202,23 @@ type Region struct {
 	// Pod settings of the region, before those of the cluster.
 	// +optional
 	Pod *PodSettings `json:"pod,omitempty"`
+}
+
+// Upgrade says how relays are replaced by ones of a new revision: one of the canary
+// region first, then the root, then the regions one by one.
+type Upgrade struct {
+	// CanaryRegion is the region whose last relay is replaced before all others.
+	// Left out, or while that region is parked, it is the first that is not.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=20
+	CanaryRegion string `json:"canaryRegion,omitempty"`
+	// Paused replaces no further relay while it is true, whatever the spec asks
+	// of them: set before a change to choose when it begins, or in the middle of
+	// one to look at those that are replaced. Everything else goes on, and a relay
+	// that is lost comes back in the revision that it had.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
 }
 
 // SafeToEvict says by whom relays may be moved to other machines.

@@ -44,6 +44,7 @@ func Validate(c *RelayCluster) field.ErrorList {
 	errs = append(errs, c.Spec.TLS.validate(spec.Child("tls"))...)
 	errs = append(errs, validateIssued(&c.Spec, spec)...)
 	errs = append(errs, c.Spec.Pod.validate(spec.Child("pod"))...)
+	errs = append(errs, validateUpgrade(&c.Spec, spec)...)
 	errs = append(errs, oneOf(spec.Child("disruption", "safeToEvict"), c.Spec.Disruption.SafeToEvict, EvictAlways, EvictNever, EvictOnUpgrade)...)
 	errs = append(errs, c.Spec.Drain.validate(spec.Child("drain"))...)
 	errs = append(errs, atMost(spec.Child("networkPolicy", "privateFrom"), len(c.Spec.NetworkPolicy.PrivateFrom), 16)...)
@@ -160,8 +161,8 @@ func (a *Autoscaling) validate(path *field.Path) field.ErrorList {
 	if a.MinReplicas > a.MaxReplicas {
 		errs = append(errs, field.Invalid(path, a.MinReplicas, "minReplicas: greater than maxReplicas: lower minReplicas or raise maxReplicas"))
 	}
-	if a.CPUUtilization == nil && a.SessionsPerPod == nil && a.EgressBitsPerSecondPerPod == nil {
-		errs = append(errs, field.Invalid(path, "", "cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod or egressBitsPerSecondPerPod"))
+	if a.CPUUtilization == nil && a.SessionsPerPod == nil && a.EgressBitsPerSecondPerPod == nil && len(a.Metrics) == 0 {
+		errs = append(errs, field.Invalid(path, "", "cpuUtilization: nothing to scale by: set cpuUtilization, for example to 60, sessionsPerPod, egressBitsPerSecondPerPod or metrics"))
 	}
 	if a.CPUUtilization != nil {
 		errs = append(errs, inRange(path.Child("cpuUtilization"), int64(*a.CPUUtilization), 1, 1000)...)
@@ -171,6 +172,15 @@ func (a *Autoscaling) validate(path *field.Path) field.ErrorList {
 	}
 	if a.EgressBitsPerSecondPerPod != nil {
 		errs = append(errs, inRange(path.Child("egressBitsPerSecondPerPod"), *a.EgressBitsPerSecondPerPod, 1000, 1000000000000)...)
+	}
+	return append(errs, atMost(path.Child("metrics"), len(a.Metrics), 8)...)
+}
+
+func validateUpgrade(s *RelayClusterSpec, spec *field.Path) field.ErrorList {
+	canary := s.Upgrade.CanaryRegion
+	errs := maxLength(spec.Child("upgrade", "canaryRegion"), canary, 20)
+	if canary != "" && !slices.ContainsFunc(s.Regions, func(r Region) bool { return r.Name == canary }) {
+		errs = append(errs, field.Invalid(spec, canary, "upgrade.canaryRegion: no region has this name: name one of spec.regions, or drop it to take the first"))
 	}
 	return errs
 }

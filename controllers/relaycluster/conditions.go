@@ -30,7 +30,7 @@ func no(reason, message string) verdict  { return verdict{metav1.ConditionFalse,
 // from being ready all the same.
 func (v verdict) isFault() bool {
 	switch v.reason {
-	case v1alpha1.ReasonUpToDate, v1alpha1.ReasonScalingLimited:
+	case v1alpha1.ReasonUpToDate, v1alpha1.ReasonPaused, v1alpha1.ReasonRolloutHeld, v1alpha1.ReasonScalingLimited:
 		return false
 	default:
 		return v.status == metav1.ConditionFalse
@@ -91,6 +91,9 @@ func (s *scope) ready(others ...verdict) verdict {
 			return v
 		}
 	}
+	if s.cluster.Spec.Paused {
+		return yes(v1alpha1.ReasonReady, "the cluster serves as it was applied last: spec.paused is true")
+	}
 	return yes(v1alpha1.ReasonReady, "the cluster serves as the spec asks")
 }
 
@@ -125,6 +128,9 @@ func (s *scope) because(role resources.Role, region string) string {
 }
 
 func (s *scope) progressing() verdict {
+	if s.cluster.Spec.Paused {
+		return no(v1alpha1.ReasonPaused, "spec.paused is true: what the spec asks of pods is not looked at")
+	}
 	plan := s.nextStep()
 	if pod := plan.Waiting; pod != nil {
 		message := fmt.Sprintf("%s has the new revision and is not available: %s", pod.Name, pod.Waits)
@@ -140,8 +146,11 @@ func (s *scope) progressing() verdict {
 			return yes(v1alpha1.ReasonScaling, fmt.Sprintf("pods of %s are added or removed", set.Key()))
 		}
 	}
-	if plan.Held {
+	switch {
+	case plan.Held && s.held != "":
 		return yes(v1alpha1.ReasonRollingOut, "pods are to be replaced, and wait: "+s.held)
+	case plan.Held:
+		return no(v1alpha1.ReasonRolloutHeld, "pods are to be replaced, and none is while spec.upgrade.paused is true")
 	}
 	if plan.Rolling {
 		return yes(v1alpha1.ReasonRollingOut, "pods are replaced one by one")

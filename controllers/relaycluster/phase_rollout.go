@@ -23,7 +23,7 @@ func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 		r.Steps.pass(client.ObjectKeyFromObject(s.cluster), s.rolloutSets(), plan.Waiting, s.now)
 	}
 	s.input.Partitions, s.input.Mixed = plan.Partitions, plan.Mixed
-	if (plan.Waiting != nil || plan.Held) && r.Nodes != nil {
+	if (plan.Waiting != nil || plan.Held && s.held != "") && r.Nodes != nil {
 		r.Nodes.Soon() // it may be back, or have loaded what it is to trust
 	}
 	return nil
@@ -31,19 +31,28 @@ func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 
 // nextStep plans the rollout from what is there now. No pod is replaced while nodes
 // are of two minds about whom to trust, as the new one would be a stranger to some,
-// nor while a Secret is missing that the new one mounts.
+// nor while a Secret is missing that the new one mounts, nor while the user says so.
 func (s *scope) nextStep() rollout.Plan {
-	if s.held != "" {
+	if s.held != "" || s.cluster.Spec.Upgrade.Paused {
 		return rollout.Pause(s.rolloutSets())
 	}
+	return rollout.Next(s.rolloutSets(), s.canary())
+}
+
+// canary returns the key of the region of which a pod is replaced first, "" if none
+// has pods.
+func (s *scope) canary() string {
 	canary := ""
 	for _, set := range s.sets {
 		seen := s.statefulSet(set)
-		if canary == "" && seen != nil && set.Role == resources.RoleRegion && *seen.Spec.Replicas > 0 {
+		if seen == nil || set.Role != resources.RoleRegion || *seen.Spec.Replicas == 0 {
+			continue
+		}
+		if canary == "" || set.Region == s.cluster.Spec.Upgrade.CanaryRegion {
 			canary = set.Key()
 		}
 	}
-	return rollout.Next(s.rolloutSets(), canary)
+	return canary
 }
 
 // rolloutSets returns the sets that there are, in the order of the spec.

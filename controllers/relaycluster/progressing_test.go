@@ -69,3 +69,22 @@ func TestRolloutIsStuckAfterAWhile(t *testing.T) {
 		t.Errorf("after %v: %+v", stuckAfter, got)
 	}
 }
+
+// Of a canary that fails the user is told also while the upgrade is paused.
+func TestPausedRolloutIsStuck(t *testing.T) {
+	s := rolling(t, stuckAfter)
+	s.cluster.Spec.Upgrade.Paused = true
+	if got := s.progressing(); got.reason != v1alpha1.ReasonRolloutStuck {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestCanary(t *testing.T) {
+	s := rolling(t, time.Minute)
+	for region, want := range map[string]string{"": "eu", "eu": "eu", "us": "eu"} { // us has no pods
+		s.cluster.Spec.Upgrade.CanaryRegion = region
+		if got := s.canary(); got != want {
+			t.Errorf("with canaryRegion %q it is %q, want %q", region, got, want)
+		}
+	}
+}

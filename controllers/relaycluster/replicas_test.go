@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -201,6 +202,25 @@ func TestAutoscalerFollowsCPU(t *testing.T) {
 		return nil
 	})
 	w.untilCondition(v1alpha1.ConditionAutoscalingActive, metav1.ConditionTrue, v1alpha1.ReasonScalingActive)
+}
+
+// What the schema cannot know of a metric the API server refuses, and the user is
+// told in its words.
+func TestAutoscalerMetricIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(region(", autoscaling: {maxReplicas: 5, metrics: [{type: External, external: {metric: {name: viewers}, target: {type: AverageValue, averageValue: 100}}}]}"))
+	eventually(w, "live-eu", "the autoscaler goes by the metric", &autoscalingv2.HorizontalPodAutoscaler{}, func(h *autoscalingv2.HorizontalPodAutoscaler) error {
+		if len(h.Spec.Metrics) != 1 || h.Spec.Metrics[0].External == nil || h.Spec.Metrics[0].External.Metric.Name != "viewers" {
+			return fmt.Errorf("it goes by %v", h.Spec.Metrics)
+		}
+		return nil
+	})
+	w.apply(region(", autoscaling: {maxReplicas: 5, metrics: [{type: External, external: {metric: {name: viewers}, target: {type: AverageValue}}}]}"))
+	c := w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonApplyFailed)
+	if got := condition(c, v1alpha1.ConditionReady).Message; !strings.Contains(got, "metrics[0].external.target") {
+		t.Errorf("the message is %q", got)
+	}
 }
 
 func podMetrics(pod *corev1.Pod, name string, milli int) *unstructured.Unstructured {

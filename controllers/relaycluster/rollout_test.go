@@ -186,6 +186,37 @@ func TestRolloutOrder(t *testing.T) {
 	})
 }
 
+// A user who pauses an upgrade chooses when it begins, and where.
+func TestUpgradeIsPaused(t *testing.T) {
+	w := newWorld(t)
+	w.kubelet()
+	w.apply(sample)
+	w.ready()
+	made := w.recordPods("registry.test/moq-relay:v2")
+	const next = "image: registry.test/moq-relay:v2\n" + sample
+	w.apply("upgrade: {paused: true}\n" + next)
+	w.untilCondition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, v1alpha1.ReasonRolloutHeld)
+	w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+	// What else the spec asks for is done meanwhile, in the old revision.
+	w.apply("upgrade: {paused: true, canaryRegion: us}\n" + strings.Replace(next, "us, replicas: 2", "us, replicas: 3", 1))
+	eventually(w, "live-us-2", "the region has grown", &corev1.Pod{}, func(*corev1.Pod) error { return nil })
+	if pods := made(); len(pods) > 0 {
+		t.Fatalf("%v were replaced", pods)
+	}
+
+	w.apply("upgrade: {canaryRegion: us}\n" + strings.Replace(next, "us, replicas: 2", "us, replicas: 3", 1))
+	w.until("two pods are replaced", func(*v1alpha1.RelayCluster) error {
+		if n := len(made()); n < 2 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+	if got, want := made()[:2], []string{"live-us-2", "live-root-0"}; !slices.Equal(got, want) {
+		t.Errorf("first replaced are %v, want %v", got, want)
+	}
+}
+
 func TestBrokenImageStopsAtOnePod(t *testing.T) {
 	w := newWorld(t)
 	w.kubelet()

@@ -59,6 +59,9 @@ func Autoscaler(in Input, s Set) *autoscalingv2ac.HorizontalPodAutoscalerApplyCo
 	if a.EgressBitsPerSecondPerPod != nil {
 		spec.WithMetrics(podsMetric(autoscalingv2ac.MetricIdentifier().WithName(metricEgress), *a.EgressBitsPerSecondPerPod))
 	}
+	for _, m := range a.Metrics {
+		spec.WithMetrics(as[autoscalingv2ac.MetricSpecApplyConfiguration](m))
+	}
 	return autoscalingv2ac.HorizontalPodAutoscaler(s.Name(), s.Cluster.Namespace).
 		WithLabels(s.labels()).
 		WithOwnerReferences(owner(s.Cluster)).

@@ -87,10 +87,19 @@ func Next(sets []Set, canary string) Plan {
 	return plan
 }
 
-// Pause returns the plan that replaces no further pod.
+// Pause returns the plan that replaces no further pod. One that was replaced before
+// and does not become available is told all the same.
 func Pause(sets []Set) Plan {
 	plan := rest(sets)
-	plan.Held = slices.ContainsFunc(sets, func(s Set) bool { return s.Observed && s.anyOutdated() })
+	for _, s := range sets {
+		if !s.Observed || s.done() {
+			continue
+		}
+		plan.Held = plan.Held || s.anyOutdated()
+		if plan.Waiting == nil {
+			plan.Waiting = s.unproven()
+		}
+	}
 	return plan
 }
 

@@ -238,6 +238,7 @@ func TestPause(t *testing.T) {
 		want   map[string]int32
 		mixed  map[string]bool
 		held   bool
+		waiting string // name of the pod
 	}{
 		"AtRest": {
 			reason: "there is nothing to hold",
@@ -254,11 +255,27 @@ func TestPause(t *testing.T) {
 			sets:   []Set{at(set("root", "n", Hold), "new"), set("eu", "oon", 1)},
 			want:   map[string]int32{"root": Hold, "eu": 2}, mixed: map[string]bool{"root": false, "eu": true}, held: true,
 		},
+		"OnlyPodFails": {
+			reason:  "that it fails is told although nothing is left to be replaced",
+			sets:    []Set{at(set("root", "n", Hold), "new"), set("eu", "N", 0)},
+			want:    map[string]int32{"root": Hold, "eu": 0}, mixed: map[string]bool{"root": false, "eu": true},
+			waiting: "eu-0",
+		},
+		"CanaryFails": {
+			reason: "that it fails is told although nothing goes on",
+			sets:   []Set{set("root", "o", Hold), set("eu", "ooN", 2)},
+			want:   map[string]int32{"root": Hold, "eu": Hold}, mixed: map[string]bool{"root": false, "eu": true}, held: true,
+			waiting: "eu-2",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := Plan{Partitions: tt.want, Mixed: tt.mixed, Held: tt.held}
-			if diff := cmp.Diff(want, Pause(tt.sets)); diff != "" {
+			got := Pause(tt.sets)
+			if got.Waiting != nil && got.Waiting.Name == tt.waiting {
+				want.Waiting = got.Waiting
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
 			}
 		})
