@@ -89,11 +89,16 @@ func (a Authority) Data() map[string][]byte {
 }
 
 // Bundle returns the authorities that nodes trust, in PEM.
-func (a Authority) Bundle() []byte {
+func (a Authority) Bundle() []byte { return Bundle(a.trusted()...) }
+
+// trusted returns the authorities that nodes are told to trust.
+func (a Authority) trusted() []*x509.Certificate {
 	certs := []*x509.Certificate{a.Current.Certificate}
 	if a.Next != nil {
 		certs = append(certs, a.Next.Certificate)
 	}
-	certs = append(certs, a.Previous)
-	return Bundle(slices.Concat(certs, a.Extra, a.Legacy)...)
+	if a.Previous != nil {
+		certs = append(certs, a.Previous)
+	}
+	return slices.Concat(certs, a.Extra, a.Legacy)
 }

@@ -29,6 +29,9 @@ type Pair struct {
 	CertPEM, KeyPEM []byte
 }
 
+// Names returns what the certificate is good for, sorted.
+func (p *Pair) Names() []string { return namesOf(p.Certificate) }
+
 // ParsePair reads a chain and its key. It refuses a key of another certificate.
 func ParsePair(certPEM, keyPEM []byte) (*Pair, error) {
 	certs, err := ParseCertificates(certPEM)

@@ -78,20 +78,7 @@ func TestDueCertificateIsRenewed(t *testing.T) {
 	before := w.children()
 	revision := w.statefulSet("eu").Generation
 
-	// The same certificate as it would be ten days on.
-	old := w.pair("live-eu-tls")
-	due, err := pki.MakeLeaf(w.pair("live-ca"), old.Certificate.DNSNames, time.Hour, time.Now(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	update(w, "live-eu-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = due.Data() })
-	eventually(w, "live-eu-tls", "the certificate is new", &corev1.Secret{}, func(*corev1.Secret) error {
-		if p := w.pair("live-eu-tls"); p.Fingerprint() == due.Fingerprint() {
-			return errors.New("it is the one that is due")
-		}
-		return nil
-	})
-	w.verify(w.pair("live-eu-tls"), "live-eu-0.live-eu-nodes."+w.namespace+".svc")
+	w.renews("eu")
 	for _, name := range []string{"Secret/live-us-tls", "Secret/live-ca", "ConfigMap/live-trust"} {
 		if before[name].GetResourceVersion() != w.children()[name].GetResourceVersion() {
 			t.Errorf("%s was written", name)
@@ -99,6 +86,48 @@ func TestDueCertificateIsRenewed(t *testing.T) {
 	}
 	if got := w.statefulSet("eu").Generation; got != revision {
 		t.Error("the StatefulSet was changed: its pods would restart")
+	}
+}
+
+// renews holds that the certificate of a region is replaced when it is due.
+func (w world) renews(region string) {
+	w.t.Helper()
+	// The same certificate as it would be ten days on.
+	name := "live-" + region + "-tls"
+	due, err := pki.MakeLeaf(w.pair("live-ca"), w.pair(name).Names(), time.Hour, time.Now(), rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	update(w, name, &corev1.Secret{}, func(s *corev1.Secret) { s.Data = due.Data() })
+	eventually(w, name, "the certificate is new", &corev1.Secret{}, func(*corev1.Secret) error {
+		if p := w.pair(name); p.Fingerprint() == due.Fingerprint() {
+			return errors.New("it is the one that is due")
+		}
+		return nil
+	})
+	w.verify(w.pair(name), fmt.Sprintf("live-%s-0.live-%s-nodes.%s.svc", region, region, w.namespace))
+}
+
+// A cluster whose spec is refused serves as before, and for longer than the
+// certificates that it has.
+func TestRefusedSpecRenewsCertificates(t *testing.T) {
+	for name, tt := range map[string]struct{ spec, reason string }{
+		"NotAllowed": {issued("ClusterIssuer", "eu.example.com"), v1alpha1.ReasonIssuerNotAllowed},
+		"OneObject":  {"networkPolicy: {privateFrom: [{ipBlock: {cidr: 10.0.0.1}}]}\n" + sample, v1alpha1.ReasonApplyFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.apply(sample)
+			w.untilChildrenAsWanted()
+			revision := w.statefulSet("eu").Generation
+			w.apply("image: registry.test/moq-relay:v2\n" + tt.spec)
+			w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, tt.reason)
+			w.renews("eu")
+			if got := w.statefulSet("eu").Generation; got != revision {
+				t.Error("the StatefulSet was changed")
+			}
+			w.untilCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, tt.reason)
+		})
 	}
 }
 

@@ -103,8 +103,8 @@ func (s *scope) available(status v1alpha1.RelayClusterStatus) verdict {
 	switch {
 	case s.cluster.Spec.ExternalRoot == nil && (status.Root == nil || status.Root.ReadyReplicas == 0):
 		return no(v1alpha1.ReasonRootUnavailable, "no pod of the root is ready"+s.because(resources.RoleRoot, ""))
-	case len(status.Regions) == 0:
-		return no(v1alpha1.ReasonNoRegions, "there is no region to connect to: add one to spec.regions")
+	case len(status.Regions) == 0 && !s.isRootExposed():
+		return no(v1alpha1.ReasonNoRegions, "there is no region to connect to: add one to spec.regions, or expose the root")
 	}
 	for _, region := range status.Regions {
 		if region.Desired > 0 && region.ReadyReplicas == 0 {
@@ -112,6 +112,12 @@ func (s *scope) available(status v1alpha1.RelayClusterStatus) verdict {
 		}
 	}
 	return yes(v1alpha1.ReasonAvailable, "the root and every region have a ready pod")
+}
+
+// isRootExposed reports whether users reach the root from outside of Kubernetes.
+func (s *scope) isRootExposed() bool {
+	root := s.cluster.Spec.Root
+	return root != nil && root.Exposure.Mode != v1alpha1.ExposureClusterIP
 }
 
 // because says why the first pod of a set is not ready, if it is there.
@@ -134,7 +140,11 @@ func (s *scope) progressing() verdict {
 	plan := s.nextStep()
 	if pod := plan.Waiting; pod != nil {
 		message := fmt.Sprintf("%s has the new revision and is not available: %s", pod.Name, pod.Waits)
-		if age := s.now.Sub(pod.Created); age < stuckAfter && !pod.Failing {
+		since := pod.Since
+		if since.IsZero() {
+			since = s.waitsSince
+		}
+		if age := s.now.Sub(since); age < stuckAfter && !pod.Failing {
 			s.lookAgain(stuckAfter - age)
 			return yes(v1alpha1.ReasonRollingOut, message)
 		}

@@ -146,7 +146,7 @@ func TestExplain(t *testing.T) {
 		again bool
 	}{
 		"Taken":     {&apply.ForeignError{Kind: "Service", Name: "live-eu"}, true, true},
-		"Invalid":   {apierrors.NewInvalid(kind, "live-eu", nil), true, false},
+		"Invalid":   {apierrors.NewInvalid(kind, "live-eu", nil), true, true},
 		"Forbidden": {apierrors.NewForbidden(resource, "live-eu", errors.New("exceeded quota")), true, true},
 		"Conflict":  {apierrors.NewConflict(resource, "live-eu", errors.New("changed")), false, false},
 		"Down":      {errors.New("connection refused"), false, false},
@@ -165,7 +165,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	invalid := apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "live-eu", nil)
+	invalid := &problem{Reason: v1alpha1.ReasonInvalidSpec, Message: "port: 0"}
 	foreign := &apply.ForeignError{Kind: "Service", Name: "live-us"}
 	down := errors.New("connection refused")
 	tests := map[string]struct {
@@ -190,6 +190,14 @@ func TestSettle(t *testing.T) {
 				t.Errorf("problem %v, again after %v", s.problem, s.again)
 			}
 		})
+	}
+}
+
+// What is due later is not lost with a pass that ends in a mistake.
+func TestSettleKeepsWhatIsDue(t *testing.T) {
+	s := &scope{again: time.Hour}
+	if err := s.settle(&problem{Reason: v1alpha1.ReasonInvalidSpec, Message: "port: 0"}); err != nil || s.again != time.Hour {
+		t.Errorf("looks again after %v: %v", s.again, err)
 	}
 }
 

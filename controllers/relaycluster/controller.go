@@ -69,9 +69,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		}
 	}()
 
-	phases := []phase{r.validate, r.certificates, r.trustOthers, r.expose, r.planRollout}
+	if refused := r.validate(ctx, s); refused != nil {
+		return ctrl.Result{}, s.settle(errors.Join(refused, r.renew(ctx, s)))
+	}
+	phases := []phase{r.certificates, r.trustOthers, r.expose, r.planRollout}
 	if !cluster.Spec.Paused {
-		phases = append(phases, r.applyShared, r.applySets, r.prune)
+		phases = append(phases, r.applyAll, r.prune)
 	}
 	for _, run := range phases {
 		if err := run(ctx, s); err != nil {
@@ -85,8 +88,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 type phase func(context.Context, *scope) error
 
 // settle ends a pass that a phase could not finish. A user's mistake is left to
-// the status, and looked at again when something changes; anything else is
-// returned, to be tried again.
+// the status, and looked at again when something changes, or when something else is
+// due; anything else is returned, to be tried again.
 func (s *scope) settle(err error) error {
 	for _, err := range split(err) {
 		err = explain(err)
@@ -104,6 +107,8 @@ func (s *scope) settle(err error) error {
 	case s.problem.RetryAfter > 0:
 		s.lookAgain(s.problem.RetryAfter)
 		return nil
+	case s.again > 0:
+		return nil
 	default:
 		return reconcile.TerminalError(fmt.Errorf("%s: %w", s.problem.Reason, s.problem))
 	}
@@ -111,8 +116,13 @@ func (s *scope) settle(err error) error {
 
 // split returns the errors that errors.Join has put together.
 func split(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
 	}
-	return []error{err}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		errs = append(errs, split(err)...)
+	}
+	return errs
 }

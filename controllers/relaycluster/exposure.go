@@ -52,7 +52,7 @@ func (r *Reconciler) expose(ctx context.Context, s *scope) error {
 func (s *scope) podsToExpose(set resources.Set) int32 {
 	count := set.Replicas
 	if seen := s.statefulSet(set); seen != nil {
-		count = wantedReplicas(s.cluster, set, *seen.Spec.Replicas)
+		count = wantedReplicas(s.cluster, set, seen)
 	}
 	for ordinal := range s.podsOf(set) {
 		count = max(count, ordinal+1)

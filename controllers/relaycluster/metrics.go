@@ -97,8 +97,17 @@ type stepTimer struct {
 	seconds prometheus.Histogram
 
 	mu      sync.Mutex
-	waiting map[client.ObjectKey]rollout.Pod
+	waiting map[client.ObjectKey]awaited
 }
+
+// awaited is a pod that a rollout waits for, and since when it does.
+type awaited struct {
+	rollout.Pod
+	since time.Time
+}
+
+// is reports whether a pod is the one that was waited for.
+func (a awaited) is(pod rollout.Pod) bool { return pod.Name == a.Name && pod.Created.Equal(a.Created) }
 
 func newStepTimer() *stepTimer {
 	return &stepTimer{
@@ -107,28 +116,33 @@ func newStepTimer() *stepTimer {
 			Help:    "Time from the creation of a new pod until a rollout could go on after it.",
 			Buckets: []float64{5, 10, 20, 30, 60, 120, 300, 600, 1800},
 		}),
-		waiting: map[client.ObjectKey]rollout.Pod{},
+		waiting: map[client.ObjectKey]awaited{},
 	}
 }
 
 // pass notes what a rollout waits for now, and observes what it waited for before
-// if that is there.
-func (t *stepTimer) pass(cluster client.ObjectKey, sets []rollout.Set, waiting *rollout.Pod, now time.Time) {
+// if that is there. It returns since when it waits for that pod.
+func (t *stepTimer) pass(cluster client.ObjectKey, sets []rollout.Set, waiting *rollout.Pod, now time.Time) (since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before, waited := t.waiting[cluster]
 	delete(t.waiting, cluster)
+	since = now
 	if waiting != nil {
-		t.waiting[cluster] = *waiting
+		if waited && before.is(*waiting) {
+			since = before.since
+		}
+		t.waiting[cluster] = awaited{*waiting, since}
 	}
 	if !waited {
-		return
+		return since
 	}
 	for _, set := range sets {
 		for _, pod := range set.Pods {
-			if pod.Name == before.Name && pod.Created.Equal(before.Created) && pod.Available {
+			if before.is(pod) && pod.Available {
 				t.seconds.Observe(now.Sub(pod.Created).Seconds())
 			}
 		}
 	}
+	return since
 }

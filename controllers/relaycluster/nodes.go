@@ -3,7 +3,6 @@ package relaycluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/resources"
 	"github.com/moqrelay/moqrelay/controllers/scrape"
 	"github.com/moqrelay/moqrelay/relay/config"
@@ -86,55 +84,6 @@ func privateAddress(pod *corev1.Pod) string {
 	return ""
 }
 
-// joined reports whether the relay of a pod is back in the cluster, and if not,
-// what is missing. One that cannot be asked is not: nothing speaks for it.
-func (s *scope) joined(set resources.Set, pod *corev1.Pod) (bool, string) {
-	is := s.said[pod.UID]
-	if !is.known() {
-		return false, is.err.Error()
-	}
-	for _, root := range is.Roots {
-		if !root.Connected && !s.isToBeMended(root) {
-			return false, notConnected(root)
-		}
-	}
-	if set.Role != resources.RoleRoot {
-		if len(is.Roots) == 0 {
-			return false, "it knows of no root"
-		}
-		return true, ""
-	}
-	for _, other := range s.sets {
-		if other.Role == resources.RoleRoot {
-			continue
-		}
-		for ordinal, peer := range s.podsOf(other) {
-			host := other.Host(int(ordinal))
-			if isReady(peer) && !s.said[peer.UID].Draining && !is.IsConnectedTo(host) {
-				return false, peer.Name + " has not come back to it"
-			}
-		}
-	}
-	return true, ""
-}
-
-// isToBeMended reports whether a root is a pod that does not work and is still to
-// get the new revision: waiting for it would be waiting for oneself.
-func (s *scope) isToBeMended(root scrape.Root) bool {
-	for _, set := range s.sets {
-		if set.Role != resources.RoleRoot {
-			continue
-		}
-		seen := s.statefulSet(set)
-		for ordinal, pod := range s.podsOf(set) {
-			if set.Host(int(ordinal)) == root.URL {
-				return !isReady(pod) && seen != nil && pod.Labels[appsv1.ControllerRevisionHashLabelKey] != seen.Status.UpdateRevision
-			}
-		}
-	}
-	return false
-}
-
 func notConnected(root scrape.Root) string {
 	why := "no session with the root " + root.URL
 	if root.Error != "" {
@@ -157,40 +106,4 @@ func (s *scope) readyPods(set resources.Set) []*corev1.Pod {
 		}
 	}
 	return pods
-}
-
-// clusterConnected says whether the nodes that serve are one cluster.
-func (s *scope) clusterConnected() verdict {
-	var silent, lost []string
-	asked, why := 0, ""
-	for _, set := range s.sets {
-		for _, pod := range s.readyPods(set) {
-			is := s.said[pod.UID]
-			root, apart := is.LostRoot()
-			switch {
-			case !is.known():
-				silent = append(silent, pod.Name+": "+is.err.Error())
-			case is.Draining || apart && s.now.Sub(is.StartedAt) < joinTime:
-				s.lookAgain(joinTime)
-			case apart:
-				lost = append(lost, pod.Name)
-				why = notConnected(root)
-				asked++
-			case set.Role == resources.RoleRegion:
-				asked++
-			}
-		}
-	}
-	switch {
-	case len(lost) > 0 && len(lost) == asked:
-		return no(v1alpha1.ReasonRootUnreachable, fmt.Sprintf("no node is connected: %s: %s", someOf(lost), why))
-	case len(lost) > 0:
-		return no(v1alpha1.ReasonPartiallyConnected, fmt.Sprintf("%s: %s", someOf(lost), why))
-	case len(silent) > 0:
-		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonMetricsUnavailable, "the operator cannot ask " + someOf(silent)}
-	case asked == 0:
-		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonUnknown, "no node of a region is ready to be asked"}
-	default:
-		return yes(v1alpha1.ReasonClusterConnected, "every ready node has a session with every root")
-	}
 }

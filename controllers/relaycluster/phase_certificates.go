@@ -29,11 +29,11 @@ const pollSecrets = 5 * time.Minute
 // user's that cannot be used is told in the status and does not keep the rest
 // from being applied as it is stored.
 func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
-	wanted := wantedCertificates(s)
 	state, err := r.storedCertificates(ctx, s, s.storedSecret)
 	if err != nil {
 		return err
 	}
+	wanted := s.wantedCertificates(state)
 	if s.tls == nil && !s.cluster.Spec.Paused && pki.Plan(state, wanted, s.now).Action != pki.None {
 		// The cache may be behind, and what was made a moment ago must not be made
 		// again.
@@ -49,12 +49,27 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
 		s.lookAgain(next.Sub(s.now))
 	}
+	if s.rotation != "" && slices.ContainsFunc(s.sets, func(set resources.Set) bool { return !set.IsPrivateReachable() }) {
+		s.lookAgain(pollSecrets) // what those have loaded is a matter of time
+	}
 	return r.checkPublic(ctx, s)
 }
 
-func wantedCertificates(s *scope) pki.Wanted {
+// wantedCertificates returns what certificates the cluster is to have. Where the spec
+// is refused those that it has are to stay, for the same names.
+func (s *scope) wantedCertificates(stored pki.State) pki.Wanted {
 	w := pki.Wanted{Names: map[string][]string{}}
 	w.Validity, w.RenewBefore = s.cluster.Spec.TLS.Internal.LeafLife()
+	if s.isRefused {
+		if w.Validity <= w.RenewBefore || w.RenewBefore <= 0 {
+			w.Validity, w.RenewBefore = v1alpha1.DefaultValidity, v1alpha1.DefaultRenewBefore
+		}
+		for key, leaf := range stored.Leaves {
+			w.Names[key] = leaf.Names()
+		}
+		w.RotateAuthority, w.RotateLeaves = stored.Authority.Wish, ""
+		return w
+	}
 	for _, set := range s.sets {
 		w.Names[set.Key()] = set.CertificateNames()
 	}
@@ -108,12 +123,12 @@ func (r *Reconciler) storedCertificates(ctx context.Context, s *scope, read secr
 	if r.Nodes == nil {
 		return state, nil
 	}
-	state.Nodes = s.loaded()
+	state.Nodes = s.loaded(state)
 	var trusted []*x509.Certificate
 	if stored, ok := apply.Get[*corev1.ConfigMap](s.children, resources.TrustName(s.cluster.Name)); ok {
 		trusted, _ = pki.ParseCertificates([]byte(stored.Data[resources.FileTrust])) // none where somebody broke it
 	}
-	return pki.KeepLegacy(state, wantedCertificates(s), trusted, s.now), nil
+	return pki.KeepLegacy(state, s.wantedCertificates(state), trusted, s.now), nil
 }
 
 // readAuthority reads what signs.
@@ -133,8 +148,9 @@ func (r *Reconciler) readAuthority(ctx context.Context, s *scope, read secretRea
 }
 
 // loaded returns what the nodes have loaded that a machine was found for: others
-// begin with what is stored then.
-func (s *scope) loaded() *pki.Nodes {
+// begin with what is stored then. Of those that cannot be asked where they run it is
+// a matter of time.
+func (s *scope) loaded(stored pki.State) *pki.Nodes {
 	nodes := pki.Nodes{}
 	for _, set := range s.sets {
 		for _, pod := range s.podsOf(set) {
@@ -142,9 +158,12 @@ func (s *scope) loaded() *pki.Nodes {
 				continue
 			}
 			node := pki.Node{Name: pod.Name, Set: set.Key(), Ready: isReady(pod)}
-			if is := s.said[pod.UID]; is.known() {
+			switch is := s.said[pod.UID]; {
+			case is.known():
 				node.Trust, node.Serves = is.Trust, is.Serves(0)
-			} else {
+			case !set.IsPrivateReachable() && !stored.Authority.External:
+				node.Trust, node.Serves = stored.SurelyLoaded(set.Key(), s.now)
+			default:
 				node.Silent = is.err.Error()
 			}
 			nodes = append(nodes, node)

@@ -19,8 +19,9 @@ const stuckAfter = 5 * time.Minute
 // planRollout decides which pod is replaced next.
 func (r *Reconciler) planRollout(_ context.Context, s *scope) error {
 	plan := s.nextStep()
+	s.waitsSince = s.now
 	if r.Steps != nil {
-		r.Steps.pass(client.ObjectKeyFromObject(s.cluster), s.rolloutSets(), plan.Waiting, s.now)
+		s.waitsSince = r.Steps.pass(client.ObjectKeyFromObject(s.cluster), s.rolloutSets(), plan.Waiting, s.now)
 	}
 	s.input.Partitions, s.input.Mixed = plan.Partitions, plan.Mixed
 	if (plan.Waiting != nil || plan.Held && s.held != "") && r.Nodes != nil {
@@ -66,6 +67,8 @@ func (s *scope) rolloutSets() []rollout.Set {
 	return sets
 }
 
+// rolloutSet says what was seen of a set. A pod that is being deleted counts as gone:
+// the one that follows is to have its revision.
 func (s *scope) rolloutSet(set resources.Set, seen *appsv1.StatefulSet) rollout.Set {
 	out := rollout.Set{
 		Name:            set.Key(),
@@ -78,6 +81,9 @@ func (s *scope) rolloutSet(set resources.Set, seen *appsv1.StatefulSet) rollout.
 		out.Partition = *rolling.Partition
 	}
 	for ordinal, pod := range s.podsOf(set) {
+		if pod.DeletionTimestamp != nil {
+			continue
+		}
 		out.Pods = append(out.Pods, s.rolloutPod(set, ordinal, pod, seen.Spec.MinReadySeconds))
 	}
 	return out
@@ -101,6 +107,10 @@ func (s *scope) rolloutPod(set resources.Set, ordinal int32, pod *corev1.Pod, mi
 		out.Waits = "it has just become ready"
 	default:
 		out.Waits, out.Failing = whyNotReady(pod), isFailing(pod)
+		out.Since = pod.CreationTimestamp.Time
+		if changed := podCondition(pod, corev1.PodReady).LastTransitionTime.Time; changed.After(out.Since) {
+			out.Since = changed
+		}
 	}
 	return out
 }

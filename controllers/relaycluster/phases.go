@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -32,27 +33,41 @@ func (r *Reconciler) validate(_ context.Context, s *scope) error {
 	return nil
 }
 
-// applyShared applies what all sets have in common: what their pods mount comes
-// before the pods.
-func (r *Reconciler) applyShared(ctx context.Context, s *scope) error {
-	for _, object := range resources.ClusterObjects(s.input) {
-		if err := r.Applier.Apply(ctx, s.children, object.(apply.Configuration)); err != nil {
-			return err
-		}
+// applyAll applies everything. Where what all sets have in common is refused, no pod
+// is changed, and certificates are renewed all the same.
+func (r *Reconciler) applyAll(ctx context.Context, s *scope) error {
+	if err := r.applyEach(ctx, s, resources.ClusterObjects(s.input)); err != nil {
+		return errors.Join(err, r.applyEach(ctx, s, resources.CertificateObjects(s.input, s.sets)))
 	}
-	return nil
-}
-
-// applySets applies the root and the regions, and the Certificate of what users
-// reach. What the API server refuses of one keeps nothing of the others back,
-// their certificates least of all.
-func (r *Reconciler) applySets(ctx context.Context, s *scope) error {
 	errs := []error{r.applyCertificate(ctx, s)}
 	for _, set := range s.sets {
 		for _, object := range resources.SetObjects(s.input, set) {
 			errs = append(errs, r.applyOne(ctx, s, set, object))
 		}
 		errs = append(errs, r.scale(ctx, s, set))
+	}
+	return errors.Join(errs...)
+}
+
+// renew keeps a cluster alive whose spec is refused: certificates that are due are
+// replaced by ones like them, and nothing else is changed.
+func (r *Reconciler) renew(ctx context.Context, s *scope) error {
+	s.isRefused = true
+	if err := r.certificates(ctx, s); err != nil {
+		return err
+	}
+	if err := r.trustOthers(ctx, s); err != nil || s.cluster.Spec.Paused {
+		return err
+	}
+	return r.applyEach(ctx, s, resources.CertificateObjects(s.input, s.sets))
+}
+
+// applyEach applies objects that are no StatefulSets. What the API server refuses of
+// one keeps nothing of the others back.
+func (r *Reconciler) applyEach(ctx context.Context, s *scope, objects []runtime.ApplyConfiguration) error {
+	var errs []error
+	for _, object := range objects {
+		errs = append(errs, r.Applier.Apply(ctx, s.children, object.(apply.Configuration)))
 	}
 	return errors.Join(errs...)
 }
@@ -75,7 +90,7 @@ func (r *Reconciler) scale(ctx context.Context, s *scope, set resources.Set) err
 		return nil
 	}
 	live := *seen.Spec.Replicas
-	wanted := wantedReplicas(s.cluster, set, live)
+	wanted := wantedReplicas(s.cluster, set, seen)
 	if wanted == live {
 		return nil
 	}
@@ -86,10 +101,10 @@ func (r *Reconciler) scale(ctx context.Context, s *scope, set resources.Set) err
 	return nil
 }
 
-// wantedReplicas returns how many pods a set with so many is to have. Where the
-// spec names no number it is left as it is: it is that of an autoscaler, or the
-// last one of it.
-func wantedReplicas(c *v1alpha1.RelayCluster, set resources.Set, live int32) int32 {
+// wantedReplicas returns how many pods a set is to have. Where the spec names no
+// number it is left as it is: it is that of an autoscaler, or the last one of it.
+func wantedReplicas(c *v1alpha1.RelayCluster, set resources.Set, seen *appsv1.StatefulSet) int32 {
+	live := *seen.Spec.Replicas
 	if set.Role == resources.RoleRoot {
 		return set.Replicas
 	}
@@ -97,13 +112,18 @@ func wantedReplicas(c *v1alpha1.RelayCluster, set resources.Set, live int32) int
 		switch {
 		case region.Name != set.Region:
 			continue
-		case live == 0 && !region.IsParked():
-			return set.Replicas // no autoscaler wakes a set without pods
+		case live == 0 && !region.IsParked() && (region.Autoscaling != nil || wasParked(seen)):
+			return set.Replicas // no autoscaler of ours wakes a set without pods
 		case region.Autoscaling == nil && region.Replicas != nil:
 			return *region.Replicas
 		}
 	}
 	return live
+}
+
+// wasParked reports whether a set has no pods because the spec asked for none.
+func wasParked(seen *appsv1.StatefulSet) bool {
+	return *seen.Spec.Replicas == 0 && seen.Annotations[resources.AnnotationParked] != ""
 }
 
 // prune deletes what no longer belongs to the cluster.

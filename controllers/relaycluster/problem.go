@@ -31,10 +31,9 @@ func explain(err error) error {
 		return &problem{v1alpha1.ReasonApplyFailed, foreign.Error(), pollProblem}
 	}
 	switch {
-	case apierrors.IsInvalid(err):
-		return &problem{Reason: v1alpha1.ReasonApplyFailed, Message: err.Error()}
-	case apierrors.IsForbidden(err):
-		// An admission policy, a quota, or a right that the operator lacks.
+	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+		// A port that another Service has, an admission policy, a quota, or a right
+		// that the operator lacks: nobody tells when that changes.
 		return &problem{v1alpha1.ReasonApplyFailed, err.Error(), pollProblem}
 	default:
 		return err

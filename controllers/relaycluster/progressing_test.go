@@ -88,3 +88,32 @@ func TestCanary(t *testing.T) {
 		}
 	}
 }
+
+// A new pod that is evicted is made anew as it was.
+func TestRolloutOutlastsEviction(t *testing.T) {
+	s := rolling(t, time.Minute)
+	for i := range s.pods {
+		if s.pods[i].Name == "live-eu-1" {
+			s.pods[i].DeletionTimestamp = &metav1.Time{Time: now}
+		}
+	}
+	if plan := s.nextStep(); plan.Partitions["eu"] != 1 || plan.Waiting != nil {
+		t.Errorf("eu is at partition %d, want 1; waits for %v", plan.Partitions["eu"], plan.Waiting)
+	}
+}
+
+// A pod that was there and has lost the root for a moment is not stuck.
+func TestLostRootIsNotStuckAtOnce(t *testing.T) {
+	s := rolling(t, 2*stuckAfter)
+	for i := range s.pods {
+		s.pods[i].Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-stuckAfter))}}
+	}
+	s.waitsSince = now.Add(-time.Second)
+	if got := s.progressing(); got.reason != v1alpha1.ReasonRollingOut {
+		t.Errorf("%+v", got)
+	}
+	s.waitsSince = now.Add(-stuckAfter)
+	if got := s.progressing(); got.reason != v1alpha1.ReasonRolloutStuck {
+		t.Errorf("after %v: %+v", stuckAfter, got)
+	}
+}

@@ -135,6 +135,20 @@ func TestCountOfOthersStays(t *testing.T) {
 	w.untilReplicas("eu", 2)
 }
 
+// An autoscaler of the user's own, such as KEDA, may take the last pod as well
+// (complaint 11).
+func TestZeroOfOthersStays(t *testing.T) {
+	w := newWorld(t)
+	w.apply(region(""))
+	w.untilReplicas("eu", 1)
+	w.scaleByHand("eu", 0)
+	w.apply("port: 8443\n" + region(""))
+	w.settled()
+	if got := *w.statefulSet("eu").Spec.Replicas; got != 0 {
+		t.Errorf("%d replicas, want 0: the spec names no number", got)
+	}
+}
+
 func (w world) scaleByHand(region string, replicas int) {
 	w.t.Helper()
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)

@@ -46,8 +46,13 @@ type scope struct {
 	// rotation is what the replacement of the authority waits for, "" if none is
 	// under way.
 	rotation string
+	// isRefused is whether the spec is refused: what is there is kept alive.
+	isRefused bool
 	// held is why no pod may be replaced now, "" if pods may.
 	held string
+	// waitsSince is when the rollout began to wait for the pod that it waits for, as
+	// far as this operator has seen it.
+	waitsSince time.Time
 
 	// How the pass ended; both are nil if it did all it had to.
 
@@ -83,9 +88,12 @@ func (r *Reconciler) newScope(ctx context.Context, cluster *v1alpha1.RelayCluste
 	for _, pod := range s.pods {
 		s.said[pod.UID] = r.ask(&pod, now)
 	}
-	s.input.Leftover = map[string][]string{}
+	s.input.Leftover, s.input.Parked = map[string][]string{}, map[string]bool{}
 	for _, set := range s.sets {
 		s.input.Leftover[set.Key()] = s.leftover(set)
+		if seen := s.statefulSet(set); seen != nil {
+			s.input.Parked[set.Key()] = wasParked(seen)
+		}
 	}
 	return s, nil
 }

@@ -87,9 +87,10 @@ func TCPServiceName(service string) string { return service + "-tcp" }
 
 // Host returns how the other nodes dial a pod of the set. Inside Kubernetes, the
 // short form resolves whatever the domain of the cluster is.
-func (s Set) Host(ordinal int) string { return s.host(s.PodName(ordinal)) }
+func (s Set) Host(ordinal int) string { return s.HostOf(s.PodName(ordinal)) }
 
-func (s Set) host(pod string) string {
+// HostOf is Host for a pod by its name.
+func (s Set) HostOf(pod string) string {
 	if s.nodesByPodHostname() {
 		return net.JoinHostPort(s.podHostname(pod), strconv.Itoa(int(s.UserPort())))
 	}

@@ -38,6 +38,8 @@ type Input struct {
 	// Leftover names the pods that a StatefulSet has left behind which was deleted,
 	// by the key of the set. They hold names that the next one wants.
 	Leftover map[string][]string
+	// Parked holds the keys of sets that were parked and have no pods yet.
+	Parked map[string]bool
 	// Mixed holds the keys of sets that have pods of two revisions: their
 	// autoscalers take none away.
 	Mixed map[string]bool
@@ -75,6 +77,25 @@ func Objects(in Input) []runtime.ApplyConfiguration {
 // ClusterObjects returns what all sets of a cluster share, but for the
 // Certificate: its kind is not known everywhere.
 func ClusterObjects(in Input) []runtime.ApplyConfiguration {
+	objects := trustObjects(in)
+	if in.Cluster.Spec.NetworkPolicy.IsEnabled() {
+		objects = append(objects, NetworkPolicy(in))
+	}
+	return objects
+}
+
+// CertificateObjects returns what has certificates of the sets in it and nothing
+// else.
+func CertificateObjects(in Input, sets []Set) []runtime.ApplyConfiguration {
+	objects := trustObjects(in)
+	for _, s := range sets {
+		objects = append(objects, leafObjects(in, s)...)
+	}
+	return objects
+}
+
+// trustObjects returns what signs, and what nodes trust.
+func trustObjects(in Input) []runtime.ApplyConfiguration {
 	var objects []runtime.ApplyConfiguration
 	if in.Authority != nil {
 		secret := AuthoritySecret(in.Cluster, in.Authority)
@@ -86,23 +107,25 @@ func ClusterObjects(in Input) []runtime.ApplyConfiguration {
 	if in.Trust != nil {
 		objects = append(objects, TrustConfigMap(in.Cluster, in.Trust))
 	}
-	if in.Cluster.Spec.NetworkPolicy.IsEnabled() {
-		objects = append(objects, NetworkPolicy(in))
-	}
 	return objects
+}
+
+// leafObjects returns the Secret with the certificate of a set, if it has one.
+func leafObjects(in Input, s Set) []runtime.ApplyConfiguration {
+	data, ok := in.Certificates[s.Key()]
+	if !ok {
+		return nil
+	}
+	secret := CertificateSecret(s, data)
+	if wish := in.CertificateWishes[s.Key()]; wish != "" {
+		secret.WithAnnotations(map[string]string{v1alpha1.AnnotationRotateCertificates: wish})
+	}
+	return []runtime.ApplyConfiguration{secret}
 }
 
 // SetObjects returns what the root or one region consists of.
 func SetObjects(in Input, s Set) []runtime.ApplyConfiguration {
-	var objects []runtime.ApplyConfiguration
-	if data, ok := in.Certificates[s.Key()]; ok {
-		secret := CertificateSecret(s, data)
-		if wish := in.CertificateWishes[s.Key()]; wish != "" {
-			secret.WithAnnotations(map[string]string{v1alpha1.AnnotationRotateCertificates: wish})
-		}
-		objects = append(objects, secret)
-	}
-	objects = append(objects, NodesService(s))
+	objects := append(leafObjects(in, s), NodesService(s))
 	for _, service := range UserServices(s, in.pods(s)) {
 		objects = append(objects, service)
 	}

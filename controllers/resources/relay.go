@@ -34,8 +34,8 @@ const loopback = "127.0.0.1"
 // podDir is the certificate folder in a pod.
 const podDir = "/etc/moq-relay/tls"
 
-// podName is what Kubernetes puts into an argument for the pod's own name.
-const podName = "$(" + envPodName + ")"
+// ArgPodName is what Kubernetes puts the pod's own name for into an argument.
+const ArgPodName = "$(" + envPodName + ")"
 
 // Layout is where a relay listens, where it finds its files, and under which
 // names nodes know each other. It is all that differs between a pod and a
@@ -54,7 +54,7 @@ func PodLayout(s Set) Layout {
 		Bind:        anyAddress(s.relayPort()),
 		PrivateBind: anyAddress(s.privatePort()),
 		Dir:         podDir,
-		Node:        s.host(podName),
+		Node:        s.HostOf(ArgPodName),
 		Roots:       Roots(s.Cluster),
 	}
 	if s.onHost() {

@@ -21,6 +21,11 @@ const minReadySeconds = 5
 // more rarely as long as a name is taken, up to 16 minutes later.
 const annotationLeftover = "moqrelay.io/leftover-pods"
 
+// AnnotationParked is on a StatefulSet without pods whose spec asked for none: it is
+// woken when that asks for pods again. One that somebody else has taken the pods of
+// does not have it. Kubernetes does not note whose a number of 0 is.
+const AnnotationParked = "moqrelay.io/parked"
+
 // StatefulSet returns the relays of a set. Its replicas are not in it.
 //
 // The pods are managed in parallel, which can never be changed: in order, a set
@@ -38,6 +43,9 @@ func StatefulSet(in Input, s Set) *appsv1ac.StatefulSetApplyConfiguration {
 				WithType(appsv1.RollingUpdateStatefulSetStrategyType).
 				WithRollingUpdate(appsv1ac.RollingUpdateStatefulSetStrategy().WithPartition(in.partition(s)))).
 			WithTemplate(podTemplate(in, s)))
+	if s.Replicas == 0 || in.Parked[s.Key()] {
+		set.WithAnnotations(map[string]string{AnnotationParked: "true"})
+	}
 	if left := in.Leftover[s.Key()]; len(left) > 0 {
 		set.WithAnnotations(map[string]string{annotationLeftover: strings.Join(left, ",")})
 	}

@@ -37,7 +37,7 @@ type Set struct {
 	Pods      []Pod
 }
 
-// Pod is what was seen of a pod.
+// Pod is what was seen of a pod that is to stay.
 type Pod struct {
 	Name     string
 	Ordinal  int32
@@ -49,6 +49,8 @@ type Pod struct {
 	// itself and time will not help.
 	Waits   string
 	Failing bool
+	// Since is since when a pod is not ready, zero if it is.
+	Since time.Time
 	// Created is when the pod was made.
 	Created time.Time
 }

@@ -233,11 +233,11 @@ func TestNext(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	tests := map[string]struct {
-		reason string
-		sets   []Set
-		want   map[string]int32
-		mixed  map[string]bool
-		held   bool
+		reason  string
+		sets    []Set
+		want    map[string]int32
+		mixed   map[string]bool
+		held    bool
 		waiting string // name of the pod
 	}{
 		"AtRest": {
@@ -256,9 +256,9 @@ func TestPause(t *testing.T) {
 			want:   map[string]int32{"root": Hold, "eu": 2}, mixed: map[string]bool{"root": false, "eu": true}, held: true,
 		},
 		"OnlyPodFails": {
-			reason:  "that it fails is told although nothing is left to be replaced",
-			sets:    []Set{at(set("root", "n", Hold), "new"), set("eu", "N", 0)},
-			want:    map[string]int32{"root": Hold, "eu": 0}, mixed: map[string]bool{"root": false, "eu": true},
+			reason: "that it fails is told although nothing is left to be replaced",
+			sets:   []Set{at(set("root", "n", Hold), "new"), set("eu", "N", 0)},
+			want:   map[string]int32{"root": Hold, "eu": 0}, mixed: map[string]bool{"root": false, "eu": true},
 			waiting: "eu-0",
 		},
 		"CanaryFails": {

@@ -89,6 +89,11 @@ func (n Node) LostRoot() (Root, bool) {
 	return n.Roots[i], true
 }
 
+// IsApart reports whether the node knows of roots and has a session with none.
+func (n Node) IsApart() bool {
+	return len(n.Roots) > 0 && !slices.ContainsFunc(n.Roots, func(r Root) bool { return r.Connected })
+}
+
 // Serves returns the fingerprint of the certificate at the place, "" if there is
 // none: the internal plane comes first, the public one last.
 func (n Node) Serves(i int) string {

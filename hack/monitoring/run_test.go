@@ -242,6 +242,7 @@ func targetLabels(t *testing.T, n node) labels.Labels {
 		"job": "moq-relay", "instance": n.URL, "namespace": "default", "pod": "live-" + n.Name, "container": "relay", "endpoint": "private",
 		"__meta_kubernetes_pod_label_moqrelay_io_cluster": "live",
 		"__meta_kubernetes_pod_label_moqrelay_io_role":    n.Role,
+		"__meta_kubernetes_pod_container_port_number":     "9090",
 	}
 	if n.Role != "root" {
 		meta["__meta_kubernetes_pod_label_moqrelay_io_region"] = n.Region
