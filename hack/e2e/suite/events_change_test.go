@@ -159,12 +159,17 @@ func restarts(p corev1.Pod) int32 {
 }
 
 // rolloutRestart restarts a set the way people restart everything.
-func (s *story) rolloutRestart(t *testing.T) {
+func (s *story) rolloutRestart(t *testing.T) { s.restart(t, "us", relays) }
+
+// restart has the relays of a set replaced, and no others of so many.
+func (s *subject) restart(t *testing.T, set string, relays int) {
+	t.Helper()
+	of := s.name + "-" + set
 	before := s.uids(t)
-	s.kubectl(t, "-n", namespace, "rollout", "restart", "statefulset/"+live+"-us")
-	eventually(t, time.Minute, "new pods of us", func(context.Context) error {
+	s.kubectl(t, "-n", s.in, "rollout", "restart", "statefulset/"+of)
+	eventually(t, time.Minute, "new pods of "+set, func(context.Context) error {
 		for name, pod := range s.uids(t) {
-			if strings.HasPrefix(name, live+"-us-") && before[name] == pod {
+			if strings.HasPrefix(name, of+"-") && before[name] == pod {
 				return fmt.Errorf("%s is the old one", name)
 			}
 		}
@@ -172,7 +177,7 @@ func (s *story) rolloutRestart(t *testing.T) {
 	})
 	s.ready(t, relays)
 	for name, pod := range s.uids(t) {
-		if !strings.HasPrefix(name, live+"-us-") && before[name] != pod {
+		if !strings.HasPrefix(name, of+"-") && before[name] != pod {
 			t.Errorf("%s was replaced too: %s", name, cmp.Diff(before[name], pod))
 		}
 	}

@@ -50,6 +50,7 @@ spec:
 		ways.plays(t, from, "ways/clip", 15*time.Second)
 		t.Logf("%s plays at %s after %v", region, from.url, time.Since(began).Round(time.Millisecond))
 	}
+	ways.restart(t, "hn", 8) // which the operator cannot ask whether it is back
 }
 
 // remove deletes a RelayCluster and waits for the end of its pods.
