@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 )
 
 // Nodes are the nodes of a cluster, as far as they say what they have loaded. A
@@ -58,19 +60,42 @@ func (n Nodes) behind(leaves map[string]*Pair) string {
 	return ""
 }
 
-// mayPromote reports whether the next authority may sign: every node trusts it,
-// or the current one is about to end.
-func (s State) mayPromote(now time.Time) bool {
+// mayPromote reports whether the next authority may sign: every node trusts it
+// and others have had time to, or the current one is about to end.
+func (s State) mayPromote(w Wanted, now time.Time) bool {
 	a := s.Authority
 	if s.Nodes == nil {
-		return !now.Before(promoteAt(a))
+		return !now.Before(promoteAt(a, w))
 	}
-	return s.Nodes.mistrust(a.Next.Certificate) == "" || !now.Before(a.Current.Certificate.NotAfter.Add(-lastCall))
+	if !now.Before(a.Current.Certificate.NotAfter.Add(-lastCall)) {
+		return true
+	}
+	return s.Nodes.mistrust(a.Next.Certificate) == "" && !now.Before(heldUntil(a, w))
 }
 
-// promoteAt returns when every node has the next authority in its bundle.
-func promoteAt(a Authority) time.Time {
-	return a.Next.Certificate.NotBefore.Add(clockSkew + settle)
+// promoteAt returns when every node has the next authority in its bundle, and
+// others have had time to copy it.
+func promoteAt(a Authority, w Wanted) time.Time {
+	loaded := a.Next.Certificate.NotBefore.Add(clockSkew + settle)
+	if held := heldUntil(a, w); held.After(loaded) {
+		return held
+	}
+	return loaded
+}
+
+// heldUntil returns until when the next authority may not sign for the sake of
+// nodes that nobody can ask; it is long ago if there are none.
+func heldUntil(a Authority, w Wanted) time.Time {
+	if w.Copied == "" || a.isConfirmed(w) {
+		return time.Time{}
+	}
+	return a.Current.Certificate.NotAfter.Add(-copyBefore)
+}
+
+// isConfirmed reports whether the user says that other clusters trust the next
+// authority: by a wish that came after it was made.
+func (a Authority) isConfirmed(w Wanted) bool {
+	return w.Copied != "" && a.Next != nil && w.RotateAuthority != "" && w.RotateAuthority != a.Wish
 }
 
 // mayWithdraw reports whether nobody needs the previous authority any more.
@@ -171,11 +196,14 @@ func KeepLegacy(s State, w Wanted, trusted []*x509.Certificate, now time.Time) S
 
 // Waits says what a replacement of the authority waits for, "" if none is under
 // way.
-func Waits(s State, w Wanted) string {
+func Waits(s State, w Wanted, now time.Time) string {
 	a := s.Authority
 	switch {
 	case s.Nodes == nil || a.Current == nil:
 		return ""
+	case a.Next != nil && now.Before(heldUntil(a, w)):
+		return because(fmt.Sprintf("the next authority signs from %s: give the other clusters %s until then; when all have it, another value of annotation %s has it sign at once",
+			date(heldUntil(a, w)), w.Copied, v1alpha1.AnnotationRotateCA), s.Nodes.mistrust(a.Next.Certificate))
 	case a.Next != nil:
 		return because("the next authority is to be trusted by all nodes", s.Nodes.mistrust(a.Next.Certificate))
 	case a.Previous != nil:

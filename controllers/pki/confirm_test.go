@@ -153,7 +153,7 @@ func TestComplaint9NoTwoNodesFallApart(t *testing.T) {
 				}
 				s.pass()
 				if s.load(1, random); !s.isOver() {
-					t.Fatalf("seed %d: it does not come to an end: waits for %q", seed, pki.Waits(s.stored, s.wanted))
+					t.Fatalf("seed %d: it does not come to an end: waits for %q", seed, pki.Waits(s.stored, s.wanted, s.now))
 				}
 				if s.stored.Authority.Current.Fingerprint() == before.Fingerprint() {
 					t.Fatal("the authority is the one of before")
@@ -208,7 +208,7 @@ func TestRotationWaitsForEveryNode(t *testing.T) {
 		if s.pass(); s.stored.Authority.Next == nil {
 			t.Fatal("the next authority was promoted")
 		}
-		if got := pki.Waits(s.stored, s.wanted); !strings.Contains(got, tt.want) {
+		if got := pki.Waits(s.stored, s.wanted, s.now); !strings.Contains(got, tt.want) {
 			t.Errorf("waits for %q, want %q", got, tt.want)
 		}
 	}
@@ -226,14 +226,14 @@ func TestRotationWaitsForEveryNode(t *testing.T) {
 	if s.pass(); s.stored.Authority.Previous == nil {
 		t.Fatal("the previous authority was withdrawn while a node needs it")
 	}
-	if got, want := pki.Waits(s.stored, s.wanted), "eu-1 does not serve its new certificate yet"; !strings.Contains(got, want) {
+	if got, want := pki.Waits(s.stored, s.wanted, s.now), "eu-1 does not serve its new certificate yet"; !strings.Contains(got, want) {
 		t.Errorf("waits for %q, want %q", got, want)
 	}
 	s.load(1, random)
 	if s.pass(); !s.isOver() {
 		t.Error("it is not over")
 	}
-	if got := pki.Waits(s.stored, s.wanted); got != "" {
+	if got := pki.Waits(s.stored, s.wanted, s.now); got != "" {
 		t.Errorf("waits for %q", got)
 	}
 	if steps := s.pass(); len(steps) > 0 {
@@ -290,5 +290,111 @@ func TestWishDuringRotation(t *testing.T) {
 	}
 	if a := s.stored.Authority; a.Wish != "second" || a.Current.Fingerprint() == first.Fingerprint() || !s.isOver() {
 		t.Errorf("the wish %q is fulfilled", a.Wish)
+	}
+}
+
+// abroad returns whether a node of another cluster that trusts a copy of what
+// was trusted here takes the certificates of all nodes.
+func (s *site) abroad(copied []*x509.Certificate) bool {
+	roots := x509.NewCertPool()
+	for _, ca := range copied {
+		roots.AddCert(ca)
+	}
+	for _, to := range s.nodes {
+		opts := x509.VerifyOptions{Roots: roots, CurrentTime: s.now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+		if _, err := to.leaf.Certificate.Verify(opts); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Other clusters have a copy of what is trusted here. The next authority signs 30
+// days before the end of the current one, which is when the copy has to be newer.
+func TestRotationWaitsForCopies(t *testing.T) {
+	s := newSite(t, 1)
+	s.wanted.Copied = "ca.crt of ConfigMap live-trust"
+	random := mathrand.New(chance())
+	end := s.stored.Authority.Current.Certificate.NotAfter
+	copied := s.trusted
+	for ; s.now.Before(end.Add(-30 * day)); s.now = s.now.Add(6 * time.Hour) {
+		s.pass()
+		s.load(1, random)
+		if !s.abroad(copied) {
+			t.Fatalf("%v before the end the other cluster is cut off", end.Sub(s.now))
+		}
+		switch waits := pki.Waits(s.stored, s.wanted, s.now); {
+		case s.stored.Authority.Next == nil && waits != "":
+			t.Fatalf("waits for %q, and there is no next authority", waits)
+		case s.stored.Authority.Next != nil && !strings.Contains(waits, "the next authority signs from 2027-01-30: give the other clusters ca.crt of ConfigMap live-trust until then"):
+			t.Fatalf("waits for %q", waits)
+		}
+		if next := pki.NextChange(s.stored, s.wanted); next.After(end.Add(-30*day)) || !next.After(s.now) {
+			t.Fatalf("next change at %v, it is %v", next, s.now)
+		}
+	}
+	copied = s.trusted
+	for range 3 {
+		s.now = s.now.Add(time.Minute)
+		s.pass()
+		s.load(1, random)
+	}
+	if !s.isOver() {
+		t.Errorf("it does not come to an end: waits for %q", pki.Waits(s.stored, s.wanted, s.now))
+	}
+	if !s.abroad(copied) {
+		t.Error("a cluster that has renewed its copy is cut off")
+	}
+}
+
+// A wish is fulfilled in two phases as well, and the second one begins with
+// another wish: nobody else can say that the copies are renewed.
+func TestWishWaitsForCopies(t *testing.T) {
+	s := newSite(t, 1)
+	s.wanted.Copied = "ca.crt of ConfigMap live-trust"
+	random := mathrand.New(chance())
+	before := s.stored.Authority.Current.Fingerprint()
+	rest := func() {
+		for range 10 {
+			s.now = s.now.Add(time.Minute)
+			s.pass()
+			s.load(1, random)
+		}
+	}
+	s.wanted.RotateAuthority = "first"
+	rest()
+	if s.stored.Authority.Next == nil || s.stored.Authority.Current.Fingerprint() != before {
+		t.Fatal("the next authority signs, and nobody has said that others trust it")
+	}
+	next := s.stored.Authority.Next.Fingerprint()
+	s.nodes[0].silent = true
+	s.wanted.RotateAuthority = "second"
+	rest()
+	if s.stored.Authority.Next == nil {
+		t.Fatal("the next authority signs, and a node is not known to trust it")
+	}
+	s.nodes[0].silent = false
+	rest()
+	if a := s.stored.Authority; a.Current.Fingerprint() != next || a.Wish != "second" || !s.isOver() {
+		t.Errorf("the wish %q is fulfilled, waits for %q", a.Wish, pki.Waits(s.stored, s.wanted, s.now))
+	}
+}
+
+// Where nodes cannot be asked either, time tells.
+func TestCopiesAreWaitedForByTime(t *testing.T) {
+	w := wanted("eu")
+	w.Copied = "ca.crt of ConfigMap live-trust"
+	s, _ := ensure(t, pki.State{}, w, start)
+	s, _ = ensure(t, s, w, start.Add(275*day))
+	held := start.Add(335 * day)
+	s, _ = ensure(t, s, w, held.Add(-time.Hour))
+	if s.Authority.Next == nil {
+		t.Fatal("the next authority signs already")
+	}
+	if got := pki.NextChange(s, w); !got.Equal(held) {
+		t.Errorf("next change at %v, want %v", got, held)
+	}
+	if s, _ = ensure(t, s, w, held); s.Authority.Next != nil {
+		t.Error("the next authority does not sign")
 	}
 }

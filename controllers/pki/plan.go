@@ -17,6 +17,9 @@ const (
 	// every node is known to trust the next: those that do not are lost then, and
 	// all are if nothing is done.
 	lastCall = 7 * 24 * time.Hour
+	// copyBefore is how long before its end an authority is replaced that others
+	// have a copy of. Until then people have time to renew the copies.
+	copyBefore = 30 * 24 * time.Hour
 	// settle is how long every node surely has loaded what was stored, where
 	// nobody can ask them: a machine brings a Secret to its pods within two
 	// minutes, and a relay looks every few seconds.
@@ -33,6 +36,10 @@ type Wanted struct {
 	// a certificate, that was not made for the present one is replaced. Empty is
 	// no wish.
 	RotateAuthority, RotateLeaves string
+	// Copied names what people copy to other clusters for their nodes to trust,
+	// "" if there are none. Nobody can ask those whether they trust the next
+	// authority. It signs late then, or when a second wish says that they do.
+	Copied string
 }
 
 // State is what certificates a cluster has.
@@ -89,7 +96,7 @@ func planAuthority(s State, w Wanted, now time.Time) Step {
 		return Step{Action: MakeAuthority, Reason: "there is no authority"}
 	case a.External:
 		return Step{}
-	case a.Next != nil && s.mayPromote(now):
+	case a.Next != nil && s.mayPromote(w, now):
 		return Step{Action: PromoteNext, Reason: "every node trusts the next authority"}
 	case !now.Before(a.Current.Certificate.NotAfter):
 		return Step{Action: MakeAuthority, Reason: fmt.Sprintf("the authority ended on %s", date(a.Current.Certificate.NotAfter))}
@@ -188,6 +195,9 @@ func Do(step Step, s State, w Wanted, now time.Time, rand io.Reader) (State, err
 		}
 		a.Wish = w.RotateAuthority
 	case PromoteNext:
+		if a.isConfirmed(w) {
+			a.Wish = w.RotateAuthority
+		}
 		a.Previous, a.Current, a.Next = a.Current.Certificate, a.Next, nil
 	case WithdrawPrevious:
 		a.Previous = nil
@@ -246,10 +256,12 @@ func NextChange(s State, w Wanted) time.Time {
 	}
 	switch a := s.Authority; {
 	case a.Current == nil || a.External:
-	case a.Next != nil && s.Nodes != nil:
+	case a.Next != nil && s.Nodes != nil && s.Nodes.mistrust(a.Next.Certificate) != "":
 		sooner(a.Current.Certificate.NotAfter.Add(-lastCall))
+	case a.Next != nil && s.Nodes != nil:
+		sooner(heldUntil(a, w))
 	case a.Next != nil:
-		sooner(promoteAt(a))
+		sooner(promoteAt(a, w))
 	case a.Previous != nil && s.Nodes != nil:
 		sooner(a.Previous.NotAfter)
 	case a.Previous != nil:

@@ -45,7 +45,7 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 		}
 	}
 	s.keepCertificates(state)
-	s.rotation, s.held = pki.Waits(state, wanted), state.Divided()
+	s.rotation, s.held = pki.Waits(state, wanted, s.now), state.Divided()
 	if next := pki.NextChange(state, wanted); !next.IsZero() && !s.cluster.Spec.Paused {
 		s.lookAgain(next.Sub(s.now))
 	}
@@ -75,6 +75,9 @@ func (s *scope) wantedCertificates(stored pki.State) pki.Wanted {
 	}
 	w.RotateAuthority = s.cluster.Annotations[v1alpha1.AnnotationRotateCA]
 	w.RotateLeaves = s.cluster.Annotations[v1alpha1.AnnotationRotateCertificates]
+	if s.cluster.Spec.ExternalRoot != nil || len(s.cluster.Spec.TLS.Internal.TrustSecretRefs) > 0 {
+		w.Copied = fmt.Sprintf("%s of ConfigMap %s", resources.FileTrust, resources.TrustName(s.cluster.Name))
+	}
 	return w
 }
 

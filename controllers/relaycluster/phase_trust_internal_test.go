@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/moqrelay/moqrelay/api/v1alpha1"
 	"github.com/moqrelay/moqrelay/controllers/pki"
 )
 
@@ -50,6 +51,30 @@ func TestAuthoritiesIn(t *testing.T) {
 			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
 				t.Errorf("%s:\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// A cluster that shares trust with another tells its planner, with the object to
+// copy from.
+func TestWantedOfCopiedAuthority(t *testing.T) {
+	const copied = "ca.crt of ConfigMap live-trust"
+	for _, test := range []struct {
+		name, want string
+		spec       v1alpha1.RelayClusterSpec
+	}{
+		{"alone", "", v1alpha1.RelayClusterSpec{Root: &v1alpha1.Root{}}},
+		{"another's root", copied, v1alpha1.RelayClusterSpec{ExternalRoot: &v1alpha1.ExternalRoot{}}},
+		{"others trusted", copied, v1alpha1.RelayClusterSpec{Root: &v1alpha1.Root{}, TLS: v1alpha1.TLS{
+			Internal: v1alpha1.InternalTLS{TrustSecretRefs: []v1alpha1.SecretRef{{Name: "west-ca"}}},
+		}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &v1alpha1.RelayCluster{Spec: test.spec}
+			c.Name = "live"
+			if got := wantedCertificates(&scope{cluster: c}).Copied; got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
