@@ -107,8 +107,9 @@ const (
 	// ReasonSANMismatch: CertificatesReady is False, the public certificate
 	// lacks a hostname of an exposure.
 	ReasonSANMismatch = "SANMismatch"
-	// ReasonNearExpiry: CertificatesReady is False, a certificate of the user's
-	// is about to end or has ended.
+	// ReasonNearExpiry: CertificatesReady is False, a certificate or authority of
+	// the user's or of another cluster is about to end or has ended, or one of the
+	// operator's own is and was not renewed.
 	ReasonNearExpiry = "NearExpiry"
 	// ReasonNotYetServed: CertificatesReady is False, a ready node serves another
 	// certificate than the one that was stored minutes ago.

@@ -88,17 +88,25 @@ func (a Authority) Data() map[string][]byte {
 	return data
 }
 
+// Own returns the authorities that are the cluster's.
+func (a Authority) Own() []*x509.Certificate {
+	var own []*x509.Certificate
+	if a.Current != nil {
+		own = append(own, a.Current.Certificate)
+	}
+	if a.Next != nil {
+		own = append(own, a.Next.Certificate)
+	}
+	if a.Previous != nil {
+		own = append(own, a.Previous)
+	}
+	return own
+}
+
 // Bundle returns the authorities that nodes trust, in PEM.
 func (a Authority) Bundle() []byte { return Bundle(a.trusted()...) }
 
 // trusted returns the authorities that nodes are told to trust.
 func (a Authority) trusted() []*x509.Certificate {
-	certs := []*x509.Certificate{a.Current.Certificate}
-	if a.Next != nil {
-		certs = append(certs, a.Next.Certificate)
-	}
-	if a.Previous != nil {
-		certs = append(certs, a.Previous)
-	}
-	return slices.Concat(certs, a.Extra, a.Legacy)
+	return slices.Concat(a.Own(), a.Extra, a.Legacy)
 }

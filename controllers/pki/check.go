@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -32,14 +33,21 @@ func CheckPublic(data map[string][]byte, hostnames []string, now time.Time) (*Pa
 			return pair, &Problem{v1alpha1.ReasonSANMismatch, fmt.Sprintf("the certificate is not good for %s: have it issued for every name in exposure.hostnames, or drop the name there", name)}
 		}
 	}
-	switch life := cert.NotAfter.Sub(cert.NotBefore); {
+	switch {
 	case now.Before(cert.NotBefore):
 		return pair, &Problem{v1alpha1.ReasonSecretInvalid, fmt.Sprintf("the certificate is not valid before %s: store one that is", cert.NotBefore.UTC().Format(time.DateTime))}
 	case !now.Before(cert.NotAfter):
 		return pair, &Problem{v1alpha1.ReasonNearExpiry, fmt.Sprintf("the certificate ended at %s: store a newer one", end)}
-	case cert.NotAfter.Sub(now) < life/10:
+	case !now.Before(EndingAt(cert)):
 		return pair, &Problem{v1alpha1.ReasonNearExpiry, fmt.Sprintf("the certificate ends at %s: store a newer one", end)}
 	default:
 		return pair, nil
 	}
+}
+
+// EndingAt returns from when a certificate is about to end that nobody has
+// replaced: for the last tenth of its life, and at most as long as an authority
+// of the operator's own has a successor.
+func EndingAt(cert *x509.Certificate) time.Time {
+	return cert.NotAfter.Add(-min(cert.NotAfter.Sub(cert.NotBefore)/10, rotateBefore))
 }

@@ -176,16 +176,7 @@ func KeepLegacy(s State, w Wanted, trusted []*x509.Certificate, now time.Time) S
 	if s.Nodes == nil || a.Current != nil && s.isOver(w) {
 		return s
 	}
-	known := slices.Clone(a.Extra)
-	if a.Current != nil {
-		known = append(known, a.Current.Certificate)
-	}
-	if a.Next != nil {
-		known = append(known, a.Next.Certificate)
-	}
-	if a.Previous != nil {
-		known = append(known, a.Previous)
-	}
+	known := slices.Concat(a.Extra, a.Own())
 	for _, cert := range trusted {
 		if cert.IsCA && now.Before(cert.NotAfter) && !slices.ContainsFunc(known, cert.Equal) {
 			a.Legacy = append(a.Legacy, cert)

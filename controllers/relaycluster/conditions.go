@@ -1,6 +1,7 @@
 package relaycluster
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -177,6 +178,9 @@ func (s *scope) certificatesReady() verdict {
 		if leaf == nil || !s.now.Before(leaf.Certificate.NotAfter) {
 			return no(v1alpha1.ReasonIssuing, fmt.Sprintf("%s has no valid certificate yet", set.Key()))
 		}
+	}
+	if p := cmp.Or(s.notRenewed(), s.ending); p != nil {
+		return no(p.Reason, p.Message)
 	}
 	if p := s.notIssued(); p != nil {
 		return no(p.Reason, p.Message)

@@ -189,6 +189,8 @@ func (r *Reconciler) readUserAuthority(ctx context.Context, s *scope, state *pki
 		return nil
 	}
 	state.Authority = authority
+	s.endsSoon(authority.Current.Certificate, "spec.tls.internal.caSecretRef", s.cluster.Spec.TLS.Internal.CASecretRef.Name,
+		fmt.Sprintf("store a newer authority, and keep this one in %s for a while", pki.KeyTrust))
 	return nil
 }
 
@@ -237,6 +239,7 @@ func ensureCertificates(ctx context.Context, state pki.State, wanted pki.Wanted,
 
 // keepCertificates hands over what is to be stored.
 func (s *scope) keepCertificates(state pki.State) {
+	s.own = state.Authority.Own()
 	s.input.Certificates = map[string]map[string][]byte{}
 	for key, leaf := range state.Leaves {
 		s.input.Certificates[key] = leaf.Data()

@@ -45,6 +45,9 @@ func (r *Reconciler) trustOthers(ctx context.Context, s *scope) error {
 		if p != nil && wrong == nil {
 			wrong = p
 		}
+		if last := lastOf(certs, s.own); last != nil {
+			s.endsSoon(last, ref.field, ref.name, "store what the nodes of the other cluster trust now: ca.crt of its ConfigMap NAME-trust")
+		}
 		s.trust(certs...)
 	}
 	if wrong == nil {

@@ -2,6 +2,7 @@ package relaycluster
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strconv"
@@ -41,6 +42,11 @@ type scope struct {
 	tls          *problem
 	public       *v1alpha1.CertificateStatus
 	publicStored time.Time
+	// own are the authorities of the cluster itself.
+	own []*x509.Certificate
+	// ending is which authority that others make ends soon, or has ended; nil if
+	// none does. It is used meanwhile.
+	ending *problem
 	// issuance is how far that is, if cert-manager is asked for it.
 	issuance issuance
 	// rotation is what the replacement of the authority waits for, "" if none is
