@@ -29,7 +29,7 @@ func (r *Reconciler) permitNames(s *scope) error {
 			if !slices.ContainsFunc(r.AllowedHostnameSuffixes, func(suffix string) bool { return isUnder(name, suffix) }) {
 				return &problem{
 					Reason: v1alpha1.ReasonHostnameNotAllowed,
-					Message: fmt.Sprintf("exposure of %s: %s is not under %s: choose a name that is, or have the operator started with another --allowed-hostname-suffixes",
+					Message: fmt.Sprintf("%s asks for the name %s, which is not under %s: choose a name that is, or have the operator started with another --allowed-hostname-suffixes",
 						set.Key(), name, strings.Join(r.AllowedHostnameSuffixes, ", ")),
 				}
 			}
@@ -60,11 +60,28 @@ func (r *Reconciler) permitIssuer(s *scope) error {
 	}
 }
 
-// namesOf returns the names that a set asks for.
+// namesOf returns the names that a set asks for, of the operator or of
+// external-dns.
 func namesOf(set resources.Set) []string {
 	names := slices.Clone(set.Exposure.Hostnames)
 	if name := set.PodHostname(0); name != "" {
 		names = append(names, name)
+	}
+	for _, annotations := range []map[string]string{set.Exposure.Annotations, set.Pod.Annotations} {
+		for _, key := range resources.NamingAnnotations() {
+			names = append(names, namesIn(annotations[key])...)
+		}
+	}
+	return names
+}
+
+// namesIn returns the names in an annotation, read as external-dns does.
+func namesIn(annotation string) []string {
+	var names []string
+	for name := range strings.SplitSeq(strings.ReplaceAll(annotation, " ", ""), ",") {
+		if name = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), "."); name != "" {
+			names = append(names, name)
+		}
 	}
 	return names
 }

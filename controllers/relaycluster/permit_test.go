@@ -42,6 +42,41 @@ func TestS30Hostnames(t *testing.T) {
 	}
 }
 
+// S30: a name that is asked of external-dns past the operator is looked at like
+// any other.
+func TestS30HostnamesInAnnotations(t *testing.T) {
+	for _, test := range []struct {
+		name, reason string
+		key, value   string
+		want         bool
+	}{
+		{"below", "it is allowed as a hostname", "external-dns.alpha.kubernetes.io/hostname", "eu.example.com", true},
+		{"elsewhere", "it is not", "external-dns.alpha.kubernetes.io/hostname", "bank.test", false},
+		{"by the new prefix", "external-dns reads it from v0.22 on", "external-dns.kubernetes.io/hostname", "bank.test", false},
+		{"within", "it is a record of the same zone", "external-dns.alpha.kubernetes.io/internal-hostname", "bank.test", false},
+		{"within, by the new prefix", "as the other", "external-dns.kubernetes.io/internal-hostname", "bank.test", false},
+		{"one of several", "each is looked at", "external-dns.kubernetes.io/hostname", "eu.example.com, bank.test", false},
+		{"written otherwise", "names know no case, and may end in a dot", "external-dns.kubernetes.io/hostname", " EU.Example.COM. ,*.eu.example.com,", true},
+		{"something else", "it gives no name", "external-dns.kubernetes.io/ttl", "60", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			annotations := map[string]string{test.key: test.value}
+			for where, region := range map[string]v1alpha1.Region{
+				"exposure": {Name: "eu", Exposure: v1alpha1.Exposure{Annotations: annotations}},
+				"pod":      {Name: "eu", Pod: &v1alpha1.PodSettings{Annotations: annotations}},
+			} {
+				c := &v1alpha1.RelayCluster{}
+				c.Spec.Regions = []v1alpha1.Region{region}
+				err := (&Reconciler{AllowedHostnameSuffixes: []string{"example.com"}}).permit(&scope{cluster: c, sets: resources.Sets(c)})
+				p, refused := errors.AsType[*problem](err)
+				if refused == test.want || refused && p.Reason != v1alpha1.ReasonHostnameNotAllowed {
+					t.Errorf("%s: got %v, want it to be allowed: %v, because %s", where, err, test.want, test.reason)
+				}
+			}
+		})
+	}
+}
+
 // S30: an issuer that signs for every namespace is not asked unless the operator
 // was told to, and one of another group is not taken for cert-manager's own.
 func TestS30IssuerKinds(t *testing.T) {

@@ -16,9 +16,11 @@ import (
 
 const (
 	// dnsHostname is the annotation of external-dns for the names of a Service,
+	// dnsInternal for those of its address within the Kubernetes cluster,
 	// dnsEndpoints for which addresses of pods a headless Service publishes, and
 	// dnsHostIP for those of their machines.
 	dnsHostname  = "hostname"
+	dnsInternal  = "internal-hostname"
 	dnsEndpoints = "endpoints-type"
 	dnsHostIP    = "HostIP"
 	// affinitySeconds is how long a client is led to the same relay.
@@ -177,12 +179,27 @@ func hostnameAnnotation(names ...string) map[string]string {
 	return annotations
 }
 
-// setDNS tells external-dns something, under the prefix that it reads and the
-// one that it read before v0.22.
+// dnsPrefixes returns the prefix that external-dns reads, and the one that it
+// read before v0.22.
+func dnsPrefixes() []string {
+	return []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}
+}
+
+// setDNS tells external-dns something.
 func setDNS(annotations map[string]string, name, value string) {
-	for _, prefix := range []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"} {
+	for _, prefix := range dnsPrefixes() {
 		annotations[prefix+name] = value
 	}
+}
+
+// NamingAnnotations returns the annotations of Services and pods by which
+// external-dns gives names.
+func NamingAnnotations() []string {
+	var keys []string
+	for _, prefix := range dnsPrefixes() {
+		keys = append(keys, prefix+dnsHostname, prefix+dnsInternal)
+	}
+	return keys
 }
 
 // annotate adds annotations; none leaves the Service without the field.
