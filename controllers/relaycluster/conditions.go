@@ -243,10 +243,20 @@ func autoscalerVerdict(set resources.Set, hpa *autoscalingv2.HorizontalPodAutosc
 		case c.Status == corev1.ConditionTrue:
 			return yes(v1alpha1.ReasonScalingActive, message)
 		case strings.Contains(c.Message, "could not find the requested resource") || strings.Contains(c.Message, "metrics.k8s.io"):
-			return no(v1alpha1.ReasonNoMetricsAPI, message+": install metrics-server, or drop autoscaling")
+			return no(v1alpha1.ReasonNoMetricsAPI, fmt.Sprintf("%s: install %s, or drop autoscaling", message, whoServesMetrics(c.Message)))
 		default:
 			return no(v1alpha1.ReasonMetricMissing, message)
 		}
 	}
 	return verdict{metav1.ConditionUnknown, v1alpha1.ReasonUnknown, fmt.Sprintf("the autoscaler of region %s has not looked yet", set.Key())}
+}
+
+// whoServesMetrics returns what serves the API that an autoscaler says it lacks.
+func whoServesMetrics(message string) string {
+	for _, api := range []string{"custom", "external"} {
+		if strings.Contains(message, api+" metrics API") || strings.Contains(message, api+".metrics.k8s.io") {
+			return "an adapter that serves " + api + " metrics"
+		}
+	}
+	return "metrics-server"
 }

@@ -77,19 +77,28 @@ func TestAutoscalerVerdict(t *testing.T) {
 		conditions []autoscalingv2.HorizontalPodAutoscalerCondition
 		status     metav1.ConditionStatus
 		reason     string
+		says       string
 	}{
-		"NotLooked": {nil, metav1.ConditionUnknown, v1alpha1.ReasonUnknown},
+		"NotLooked": {nil, metav1.ConditionUnknown, v1alpha1.ReasonUnknown, ""},
 		"Active": {
 			[]autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue}, {Type: autoscalingv2.ScalingActive, Status: corev1.ConditionTrue}},
-			metav1.ConditionTrue, v1alpha1.ReasonScalingActive,
+			metav1.ConditionTrue, v1alpha1.ReasonScalingActive, "",
 		},
 		"NoMetricsServer": {
 			[]autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Message: "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"}},
-			metav1.ConditionFalse, v1alpha1.ReasonNoMetricsAPI,
+			metav1.ConditionFalse, v1alpha1.ReasonNoMetricsAPI, "install metrics-server,",
+		},
+		"NoAdapter": {
+			[]autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Message: "the HPA was unable to compute the replica count: unable to get metric moq_relay_sessions: unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"}},
+			metav1.ConditionFalse, v1alpha1.ReasonNoMetricsAPI, "install an adapter that serves custom metrics,",
+		},
+		"NoExternalAdapter": {
+			[]autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Message: "the HPA was unable to compute the replica count: unable to get external metric media/viewers/nil: unable to fetch metrics from external metrics API: the server could not find the requested resource"}},
+			metav1.ConditionFalse, v1alpha1.ReasonNoMetricsAPI, "install an adapter that serves external metrics,",
 		},
 		"NoNumbers": {
 			[]autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Message: "no metrics returned from resource metrics API"}},
-			metav1.ConditionFalse, v1alpha1.ReasonMetricMissing,
+			metav1.ConditionFalse, v1alpha1.ReasonMetricMissing, "",
 		},
 	}
 	for name, tt := range tests {
@@ -97,8 +106,8 @@ func TestAutoscalerVerdict(t *testing.T) {
 			hpa := &autoscalingv2.HorizontalPodAutoscaler{}
 			hpa.Status.Conditions = tt.conditions
 			got := autoscalerVerdict(set, hpa)
-			if got.status != tt.status || got.reason != tt.reason || !strings.Contains(got.message, "region eu") {
-				t.Errorf("%+v, want %s, %s", got, tt.status, tt.reason)
+			if got.status != tt.status || got.reason != tt.reason || !strings.Contains(got.message, "region eu") || !strings.Contains(got.message, tt.says) {
+				t.Errorf("%+v, want %s, %s, %q", got, tt.status, tt.reason, tt.says)
 			}
 		})
 	}
