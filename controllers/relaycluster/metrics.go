@@ -20,6 +20,9 @@ var (
 	metricCondition = prometheus.NewDesc("moq_operator_condition",
 		"Conditions of RelayClusters: 1 for the status that each has.",
 		[]string{"namespace", "name", "condition", "status"}, nil)
+	metricReason = prometheus.NewDesc("moq_operator_condition_reason",
+		"Conditions of RelayClusters: 1 for the reason that each has.",
+		[]string{"namespace", "name", "condition", "reason"}, nil)
 	metricNodes = prometheus.NewDesc("moq_operator_nodes",
 		"Relays of all RelayClusters by state: ready, not_ready, draining, or unreachable where a ready one does not answer the operator.",
 		[]string{"state"}, nil)
@@ -36,7 +39,7 @@ type collector struct{ reader client.Reader }
 
 // Describe names all metrics.
 func (c collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{metricCondition, metricNodes, metricExpiry} {
+	for _, desc := range []*prometheus.Desc{metricCondition, metricReason, metricNodes, metricExpiry} {
 		descs <- desc
 	}
 }
@@ -64,6 +67,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 				}
 				gauge(metricCondition, value, cluster.Namespace, cluster.Name, condition.Type, string(status))
 			}
+			gauge(metricReason, 1, cluster.Namespace, cluster.Name, condition.Type, condition.Reason)
 		}
 		for _, certificate := range cluster.Status.Certificates {
 			gauge(metricExpiry, float64(certificate.NotAfter.Unix()), cluster.Namespace, cluster.Name, string(certificate.Plane), certificate.Region)

@@ -20,7 +20,7 @@ import (
 func TestU22MetricsOfTheOperator(t *testing.T) {
 	cluster := &v1alpha1.RelayCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "media", Name: "live"}}
 	cluster.Status = v1alpha1.RelayClusterStatus{
-		Conditions:   []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse}},
+		Conditions:   []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRolloutStuck}},
 		Certificates: []v1alpha1.CertificateStatus{{Plane: v1alpha1.PlaneInternal, Region: "eu", NotAfter: metav1.NewTime(now)}},
 		Nodes:        []v1alpha1.NodeStatus{{Ready: true, Sessions: new(int64(3))}, {Ready: true}, {}, {Ready: true, Draining: true}},
 	}
@@ -34,6 +34,9 @@ moq_operator_certificate_expiry_timestamp_seconds{name="live",namespace="media",
 moq_operator_condition{condition="Ready",name="live",namespace="media",status="False"} 1
 moq_operator_condition{condition="Ready",name="live",namespace="media",status="True"} 0
 moq_operator_condition{condition="Ready",name="live",namespace="media",status="Unknown"} 0
+# HELP moq_operator_condition_reason Conditions of RelayClusters: 1 for the reason that each has.
+# TYPE moq_operator_condition_reason gauge
+moq_operator_condition_reason{condition="Ready",name="live",namespace="media",reason="RolloutStuck"} 1
 # HELP moq_operator_nodes Relays of all RelayClusters by state: ready, not_ready, draining, or unreachable where a ready one does not answer the operator.
 # TYPE moq_operator_nodes gauge
 moq_operator_nodes{state="draining"} 1

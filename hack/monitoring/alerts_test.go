@@ -77,6 +77,20 @@ var scenarios = map[string]scenario{
 		[]string{`moq_relay_certificate_expiry_timestamp_seconds{plane="internal",` + relayLabels + `} 864000x10 3600x40 864000x20`},
 		18 * time.Minute, 34 * time.Minute, "ends in",
 	},
+	"MoqCertificateExpiring/internal/told": {
+		[]string{
+			`moq_relay_certificate_expiry_timestamp_seconds{plane="internal",` + relayLabels + `} 40000x70`,
+			`moq_operator_condition{namespace="tv",name="live",condition="CertificatesReady",status="True"} 1x10 0x30 1x20`,
+		},
+		18 * time.Minute, 34 * time.Minute, "does not say that it is renewed",
+	},
+	"MoqCertificateExpiring/internal/ended": {
+		[]string{
+			`moq_relay_certificate_expiry_timestamp_seconds{plane="internal",` + relayLabels + `} 40000x10 100x30 40000x20`,
+			`moq_operator_condition{namespace="tv",name="live",condition="CertificatesReady",status="True"} 1x70`,
+		},
+		18 * time.Minute, 34 * time.Minute, "ends in",
+	},
 	"MoqCertificateExpiring/public": {
 		[]string{
 			`moq_relay_certificate_expiry_timestamp_seconds{plane="public",` + relayLabels + `} 8640000x10 300000x40 8640000x20`,
@@ -94,10 +108,16 @@ var scenarios = map[string]scenario{
 	},
 	"MoqRolloutStuck": {
 		[]string{
-			`moq_operator_condition{namespace="tv",name="live",condition="Ready",status="False"} 0x4 1x40 0x10`,
-			`moq_operator_condition{namespace="tv",name="live",condition="Available",status="False"} 0x60`,
+			`moq_operator_condition_reason{namespace="tv",name="live",condition="Progressing",reason="RolloutStuck"} _x4 1x40 _x20`,
+			`moq_operator_condition_reason{namespace="tv",name="live",condition="Progressing",reason="RollingOut"} 1x4 _x60`,
+			// A node is silent meanwhile.
+			`moq_operator_condition{namespace="tv",name="live",condition="ClusterConnected",status="Unknown"} 1x60`,
 		},
-		20 * time.Minute, 26 * time.Minute, "its manifest asks",
+		20 * time.Minute, 29 * time.Minute, "its manifest asks",
+	},
+	"MoqRolloutStuck/refused": {
+		[]string{`moq_operator_condition_reason{namespace="tv",name="live",condition="Ready",reason="ApplyFailed"} _x4 1x40 _x20`},
+		20 * time.Minute, 29 * time.Minute, "its manifest asks",
 	},
 	"MoqOperatorDown": {
 		[]string{`up{job="moq-operator"} 1x4 0x30 1x10`},
@@ -110,6 +130,17 @@ var silent = map[string][]string{
 	"a public plane that is the internal certificate": {
 		`moq_relay_certificate_expiry_timestamp_seconds{plane="public",` + relayLabels + `} 300000x70`,
 		`moq_relay_certificate_expiry_timestamp_seconds{plane="internal",` + relayLabels + `} 300000x70`,
+		`up{job="moq-operator"} 1x70`,
+	},
+	"certificates that live for hours": {
+		`moq_relay_certificate_expiry_timestamp_seconds{plane="internal",` + relayLabels + `} 40000x70`,
+		`moq_operator_condition{namespace="tv",name="live",condition="CertificatesReady",status="True"} 1x70`,
+		`up{job="moq-operator"} 1x70`,
+	},
+	"no metrics API": {
+		`moq_operator_condition{namespace="tv",name="live",condition="AutoscalingActive",status="False"} 1x70`,
+		`moq_operator_condition_reason{namespace="tv",name="live",condition="AutoscalingActive",reason="NoMetricsAPI"} 1x70`,
+		`moq_operator_condition_reason{namespace="tv",name="live",condition="Ready",reason="NoMetricsAPI"} 1x70`,
 		`up{job="moq-operator"} 1x70`,
 	},
 	"one root of two is away": {
@@ -182,13 +213,12 @@ func TestAlerts(t *testing.T) {
 }
 
 // ruleOf returns the name of the rule that a scenario is about: what follows a
-// slash tells several of one rule apart, if it is no part of the rule's name.
+// last slash tells several of one rule apart, if it is no part of the rule's name.
 func ruleOf(known map[string]*rules.AlertingRule, scenario string) string {
 	if known[scenario] != nil {
 		return scenario
 	}
-	name, _, _ := strings.Cut(scenario, "/")
-	return name
+	return scenario[:max(0, strings.LastIndex(scenario, "/"))]
 }
 
 // TestNoFalseAlerts holds that no alert fires at what is fine.
