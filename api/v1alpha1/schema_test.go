@@ -16,13 +16,16 @@ import (
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	schemacel "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/version"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -259,5 +262,54 @@ func TestRefusedChanges(t *testing.T) {
 				t.Errorf("API server says %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// The oldest Kubernetes that the chart installs into takes the rules. An API
+// server lets new rules use what the version before it knew.
+func TestRulesOfOldestKubernetes(t *testing.T) {
+	data, err := os.ReadFile("../../charts/moq-operator/Chart.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct {
+		KubeVersion string `json:"kubeVersion"`
+	}
+	if err := yaml.Unmarshal(data, &chart); err != nil {
+		t.Fatal(err)
+	}
+	oldest, err := version.ParseSemantic(strings.TrimPrefix(chart.KubeVersion, ">="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := environment.MustBaseEnvSet(oldest.SubtractMinor(1))
+	rules := 0
+	var walk func(at string, s *structuralschema.Structural)
+	walk = func(at string, s *structuralschema.Structural) {
+		compiled, err := schemacel.Compile(s, model.SchemaDeclType(s, s.XEmbeddedResource), celconfig.PerCallLimit, env, schemacel.NewExpressionsEnvLoader())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, rule := range compiled {
+			rules++
+			if rule.Error != nil {
+				t.Errorf("%s: %s: %v", at, s.XValidations[i].Rule, rule.Error)
+			}
+		}
+		for name := range s.Properties {
+			field := s.Properties[name]
+			walk(at+"."+name, &field)
+		}
+		if s.Items != nil {
+			walk(at+"[]", s.Items)
+		}
+		if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
+			walk(at+"{}", s.AdditionalProperties.Structural)
+		}
+	}
+	spec := newAPIServer(t).structural.Properties["spec"]
+	walk("spec", &spec)
+	if rules < 50 {
+		t.Errorf("%d rules, want all of them", rules)
 	}
 }
