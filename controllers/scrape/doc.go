@@ -3,7 +3,8 @@
 // It stands beside the reconciler, not within it: a Scraper goes round the pods
 // by itself, each answer has a short deadline and a bounded size, and a pod that
 // does not answer costs nobody else anything. The reconciler reads what is held,
-// and is woken when something has changed that it decides by.
+// and is woken when something has changed that it decides by, and now and then
+// when the load has.
 //
 // What always holds:
 //   - An observation belongs to one pod, by its UID, and says when it was made.

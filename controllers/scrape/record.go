@@ -9,8 +9,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// loadEvery is how often at most a change of load alone wakes the reconciler.
+// loadEvery is how often at most changes of load alone wake the reconciler for a
+// cluster.
 const loadEvery = 15 * time.Second
+
+// news is what is new of a pod to those who were told of it last.
+type news int
+
+const (
+	noNews     news = iota
+	newsOfLoad      // may wait, and is told with that of other pods
+	newsNow         // something is decided by it
+)
 
 // Why nothing is known of a pod although it failed no question.
 var (
@@ -20,46 +30,52 @@ var (
 
 // record is what is known of one pod.
 type record struct {
+	cluster types.NamespacedName
+
 	last Observation
 	err  error // of the last question, nil if it was answered
 	// unanswered counts the questions since the last answer.
 	unanswered int
-	// told is what the reconciler was last woken for, zero after it was woken
-	// because the pod is silent.
+	// told is what was known when the reconciler was last woken for the cluster,
+	// zero if that was because the pod is silent.
 	told Observation
 	// drain is set while the pod is still to be told.
 	drain bool
 }
 
-// answered puts down an answer and reports whether it is news.
-func (r *record) answered(node Node, now time.Time) bool {
+// answered puts down an answer and returns what is new in it.
+func (r *record) answered(node Node, now time.Time) news {
 	seen := Observation{Node: node, At: now}
 	if before := r.last; before.StartedAt.Equal(node.StartedAt) && node.EgressBytes >= before.EgressBytes && now.After(before.At) {
 		bits := float64(node.EgressBytes-before.EgressBytes) * 8 / now.Sub(before.At).Seconds()
 		seen.EgressBitsPerSecond = new(int64(bits))
 	}
 	r.last, r.err, r.unanswered = seen, nil, 0
-	if !matters(r.told, seen) {
-		return false
+	switch {
+	case matters(r.told, seen):
+		r.told = seen
+		return newsNow
+	case differs(int64(r.told.Sessions), int64(seen.Sessions)), differs(value(r.told.EgressBitsPerSecond), value(seen.EgressBitsPerSecond)):
+		return newsOfLoad
+	default:
+		return noNews
 	}
-	r.told = seen
-	return true
 }
 
-// failed puts down a question without answer and reports whether that is news:
+// failed puts down a question without answer and returns whether that is news:
 // it is once, when what the pod said last has become stale.
-func (r *record) failed(err error, now time.Time) bool {
+func (r *record) failed(err error, now time.Time) news {
 	r.err = err
 	r.unanswered++
 	if r.told.At.IsZero() || now.Sub(r.last.At) < Stale {
-		return false
+		return noNews
 	}
 	r.told = Observation{}
-	return true
+	return newsNow
 }
 
-// matters reports whether somebody who was told of the one wants to know of the
-// other: whatever decisions are made by at once, the load coarsely.
+// matters reports whether somebody who was told of the one decides otherwise by
+// the other.
 func matters(told, seen Observation) bool {
 	switch {
 	case told.At.IsZero(),
@@ -73,8 +89,7 @@ func matters(told, seen Observation) bool {
 		!slices.Equal(told.Trust, seen.Trust):
 		return true
 	}
-	return seen.At.Sub(told.At) >= loadEvery &&
-		(differs(int64(told.Sessions), int64(seen.Sessions)) || differs(value(told.EgressBitsPerSecond), value(seen.EgressBitsPerSecond)))
+	return false
 }
 
 // linked returns the names of the peers that there is a session with.
@@ -96,6 +111,22 @@ func value(n *int64) int64 {
 		return 0
 	}
 	return *n
+}
+
+// wakesLocked reports whether news wakes the reconciler for a cluster. Load alone
+// waits until it was not woken for a while: who is woken reads of all pods, so
+// that many that change wake it no more often than one.
+func (s *Scraper) wakesLocked(cluster types.NamespacedName, what news, now time.Time) bool {
+	if what == noNews || what == newsOfLoad && now.Sub(s.woken[cluster]) < loadEvery {
+		return false
+	}
+	s.woken[cluster] = now
+	for _, r := range s.known {
+		if r.cluster == cluster && !r.told.At.IsZero() {
+			r.told = r.last
+		}
+	}
+	return true
 }
 
 // Look returns what the pod said last, or why that is not known.

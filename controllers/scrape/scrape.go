@@ -66,6 +66,8 @@ type Scraper struct {
 
 	mu    sync.Mutex
 	known map[types.UID]*record
+	// woken is when the reconciler was last woken, by cluster.
+	woken map[types.NamespacedName]time.Time
 }
 
 // New returns a scraper of the pods that list returns, which is called for every
@@ -76,6 +78,7 @@ func New(list func(context.Context) ([]Pod, error), relays http.RoundTripper) *S
 		wake:  make(chan types.NamespacedName),
 		soon:  make(chan struct{}, 1),
 		known: map[types.UID]*record{},
+		woken: map[types.NamespacedName]time.Time{},
 	}
 }
 
@@ -158,23 +161,26 @@ func (s *Scraper) round(ctx context.Context, silent bool) {
 	_ = asking.Wait() // none returns an error
 }
 
-// lane returns the pods that are to be asked, and forgets those that are gone.
+// lane returns the pods that are to be asked, and forgets those that are gone,
+// with their clusters.
 func (s *Scraper) lane(pods []Pod, silent bool) []Pod {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lane []Pod
 	known := make(map[types.UID]*record, len(pods))
+	woken := map[types.NamespacedName]time.Time{}
 	for _, pod := range pods {
 		r := s.known[pod.UID]
 		if r == nil {
-			r = &record{}
+			r = &record{cluster: pod.Cluster}
 		}
 		known[pod.UID] = r
+		woken[pod.Cluster] = s.woken[pod.Cluster]
 		if (r.unanswered >= silentAfter) == silent && pod.Address != "" {
 			lane = append(lane, pod)
 		}
 	}
-	s.known = known
+	s.known, s.woken = known, woken
 	return lane
 }
 
@@ -193,14 +199,14 @@ func (s *Scraper) visit(ctx context.Context, pod Pod) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.known[pod.UID]
+	r, now := s.known[pod.UID], time.Now()
 	switch {
 	case r == nil || errors.Is(ctx.Err(), context.Canceled):
 		return false // gone meanwhile, or the end
 	case err != nil:
-		return r.failed(err, time.Now())
+		return s.wakesLocked(pod.Cluster, r.failed(err, now), now)
 	default:
-		return r.answered(node, time.Now())
+		return s.wakesLocked(pod.Cluster, r.answered(node, now), now)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +228,76 @@ func TestLoadWakesSeldom(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if got, most := woken(), int(10*time.Minute/loadEvery)+1; got == 0 || got > most {
 			t.Errorf("woke %d times in ten minutes, want at most %d", got, most)
+		}
+	})
+}
+
+// Many pods whose load never stands still wake no more often than one, and what
+// is decided by wakes at once all the same.
+func TestLoadOfManyWakesSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		var lost atomic.Bool
+		for i := range 100 {
+			n := node(fmt.Sprintf("live-eu-%d", i))
+			f.set(fmt.Sprintf("live-eu-%d", i), fmt.Sprintf("10.0.0.%d", i+1), func(r *http.Request) (*http.Response, error) {
+				n.Sessions = (n.Sessions + 50) % 500
+				n.Roots[0].Connected = i > 0 || !lost.Load()
+				return says(n)(r)
+			})
+		}
+		_, woken := run(t, f)
+		time.Sleep(time.Minute)
+		woken()
+		time.Sleep(10 * time.Minute)
+		if got, most := woken(), int(10*time.Minute/loadEvery)+1; got < most/2 || got > most {
+			t.Errorf("woke %d times in ten minutes, want at most %d", got, most)
+		}
+		time.Sleep(interval)
+		woken()
+		lost.Store(true)
+		time.Sleep(interval)
+		if woken() == 0 {
+			t.Error("a root that one has lost is not told at once")
+		}
+	})
+}
+
+// When the load of all changes once, the last one of them is told too, and then
+// there is silence.
+func TestLoadIsToldToTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		sessions := func(n int) {
+			for i := range 100 {
+				said := node(fmt.Sprintf("live-eu-%d", i))
+				said.StartedAt, said.Sessions = time.Unix(0, 0), n
+				f.set(fmt.Sprintf("live-eu-%d", i), fmt.Sprintf("10.0.0.%d", i+1), says(said))
+			}
+		}
+		sessions(100)
+		s, woken := run(t, f)
+		time.Sleep(time.Minute)
+		woken()
+		sessions(200)
+		time.Sleep(interval)
+		if woken() != 1 {
+			t.Error("the first is not told at once, or more than once")
+		}
+		time.Sleep(loadEvery + interval)
+		if n := woken(); n > 1 {
+			t.Errorf("the others woke %d times, want once", n)
+		}
+		s.mu.Lock()
+		for uid, r := range s.known {
+			if r.told.Sessions != 200 {
+				t.Errorf("of %s it is told that it has %d sessions", uid, r.told.Sessions)
+			}
+		}
+		s.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		if n := woken(); n > 0 {
+			t.Errorf("woke %d times though nothing changes", n)
 		}
 	})
 }
