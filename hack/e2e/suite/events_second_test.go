@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net"
 	"os"
@@ -72,21 +71,17 @@ func (s *story) secondCluster(t *testing.T) {
 // dashed is an address as a part of a name.
 func dashed(address string) string { return strings.ReplaceAll(address, ".", "-") }
 
-// trustedBy gives the authority of a RelayCluster to another one, as the sample
-// does.
+// trustedBy gives what the nodes of a RelayCluster trust to another one, as the
+// sample does.
 func (s subject) trustedBy(t *testing.T, other subject) {
 	t.Helper()
-	var authority []byte
-	eventually(t, 30*time.Second, "authority of "+s.name, func(ctx context.Context) error {
-		out, err := s.try(ctx, "", "kubectl", "-n", s.in, "get", "secret", s.name+"-ca", "-o", `jsonpath={.data.tls\.crt}`)
-		if err != nil {
-			return err
-		}
-		authority, err = base64.StdEncoding.DecodeString(strings.TrimSpace(out))
+	var trust string
+	eventually(t, 30*time.Second, "authority of "+s.name, func(ctx context.Context) (err error) {
+		trust, err = s.try(ctx, "", "kubectl", "-n", s.in, "get", "configmap", s.name+"-trust", "-o", `jsonpath={.data.ca\.crt}`)
 		return err
 	})
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	if err := os.WriteFile(file, authority, 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(trust), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	other.kubectl(t, "-n", other.in, "create", "secret", "generic", s.name+"-ca", "--from-file=ca.crt="+file)
