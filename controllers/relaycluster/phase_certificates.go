@@ -60,6 +60,9 @@ func (r *Reconciler) certificates(ctx context.Context, s *scope) error {
 func (s *scope) wantedCertificates(stored pki.State) pki.Wanted {
 	w := pki.Wanted{Names: map[string][]string{}}
 	w.Validity, w.RenewBefore = s.cluster.Spec.TLS.Internal.LeafLife()
+	if s.cluster.Spec.ExternalRoot != nil || len(s.cluster.Spec.TLS.Internal.TrustSecretRefs) > 0 {
+		w.Copied = fmt.Sprintf("%s of ConfigMap %s", resources.FileTrust, resources.TrustName(s.cluster.Name))
+	}
 	if s.isRefused {
 		if w.Validity <= w.RenewBefore || w.RenewBefore <= 0 {
 			w.Validity, w.RenewBefore = v1alpha1.DefaultValidity, v1alpha1.DefaultRenewBefore
@@ -75,9 +78,6 @@ func (s *scope) wantedCertificates(stored pki.State) pki.Wanted {
 	}
 	w.RotateAuthority = s.cluster.Annotations[v1alpha1.AnnotationRotateCA]
 	w.RotateLeaves = s.cluster.Annotations[v1alpha1.AnnotationRotateCertificates]
-	if s.cluster.Spec.ExternalRoot != nil || len(s.cluster.Spec.TLS.Internal.TrustSecretRefs) > 0 {
-		w.Copied = fmt.Sprintf("%s of ConfigMap %s", resources.FileTrust, resources.TrustName(s.cluster.Name))
-	}
 	return w
 }
 

@@ -73,7 +73,7 @@ func TestWantedOfCopiedAuthority(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := &v1alpha1.RelayCluster{Spec: test.spec}
 			c.Name = "live"
-			if got := wantedCertificates(&scope{cluster: c}).Copied; got != test.want {
+			if got := (&scope{cluster: c}).wantedCertificates(pki.State{}).Copied; got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
