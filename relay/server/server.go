@@ -104,7 +104,7 @@ func (s *Server) Run(ctx, hard context.Context) error {
 
 	group, live := errgroup.WithContext(live)
 	if s.Public != nil {
-		listener := split(s.Public, s.TLS)
+		listener := split(patient(s.Public, s.Log), s.TLS)
 		group.Go(func() error {
 			defer s.awaitAsked()
 			defer func() { _ = listener.Close() }()
@@ -112,7 +112,7 @@ func (s *Server) Run(ctx, hard context.Context) error {
 		})
 	}
 	if s.Private != nil {
-		group.Go(func() error { return serveHTTP(live, s.Private, s.privateHandler(), 0) })
+		group.Go(func() error { return serveHTTP(live, patient(s.Private, s.Log), s.privateHandler(), 0) })
 	}
 	group.Go(func() error { return s.accept(live) })
 	group.Go(func() error {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func startServing(t *testing.T, serve func(context.Context, transport.Conn, *slo
 	}
 	public, private := listenTCP(t), listenTCP(t)
 	s := New(Config{
-		Endpoint: endpoint, Public: public, Private: private, TLS: store.ServerTLS(),
+		Endpoint: endpoint, Public: &shaky{Listener: public}, Private: &shaky{Listener: private}, TLS: store.ServerTLS(),
 		MaxSessions: 10, DrainTimeout: time.Second,
 		Serve:       serve,
 		Withdraw:    func() {},
@@ -109,6 +110,21 @@ func listenTCP(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// shaky is a listener whose first Accept finds the kernel without memory. All tests
+// have it: the server outlasts that.
+type shaky struct {
+	net.Listener
+	hasFailed bool
+}
+
+func (s *shaky) Accept() (net.Conn, error) {
+	if !s.hasFailed {
+		s.hasFailed = true
+		return nil, syscall.ENOBUFS
+	}
+	return s.Listener.Accept()
 }
 
 func listenUDP(t *testing.T) net.PacketConn {

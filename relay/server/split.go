@@ -23,7 +23,8 @@ type splitListener struct {
 	net.Listener
 	tls   *tls.Config
 	ready chan net.Conn // unbuffered: handed to Accept
-	done  chan struct{} // closed by Close
+	done  chan struct{} // closed by Close, or when nothing is accepted any more
+	err   error         // why nothing is; written before done is closed
 	once  sync.Once
 	wg    sync.WaitGroup
 }
@@ -40,16 +41,24 @@ func (s *splitListener) Accept() (net.Conn, error) {
 	case conn := <-s.ready:
 		return conn, nil
 	case <-s.done:
-		return nil, net.ErrClosed
+		return nil, s.err
 	}
 }
 
 // Close stops listening and ends undecided connections.
 func (s *splitListener) Close() error {
-	s.once.Do(func() { close(s.done) })
+	s.end(net.ErrClosed)
 	err := s.Listener.Close()
 	s.wg.Wait()
 	return err
+}
+
+// end has Accept return err from now on.
+func (s *splitListener) end(err error) {
+	s.once.Do(func() {
+		s.err = err
+		close(s.done)
+	})
 }
 
 func (s *splitListener) accept() {
@@ -57,7 +66,7 @@ func (s *splitListener) accept() {
 	for {
 		conn, err := s.Listener.Accept()
 		if err != nil {
-			s.once.Do(func() { close(s.done) })
+			s.end(err)
 			return
 		}
 		select {
