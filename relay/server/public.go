@@ -112,8 +112,9 @@ func (s *Server) serveFingerprint(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveHTTP serves handler on l until ctx is done. Zero timeout: a request may
-// take as long as its answer needs, which for a profile can be minutes.
-func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, timeout time.Duration) error {
+// take as long as its answer needs, which for a profile can be minutes. track may be
+// nil.
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, timeout time.Duration, track func(net.Conn, http.ConnState)) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
@@ -121,6 +122,7 @@ func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, timeou
 		WriteTimeout:      timeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerLimit,
+		ConnState:         track,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

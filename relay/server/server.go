@@ -108,11 +108,11 @@ func (s *Server) Run(ctx, hard context.Context) error {
 		group.Go(func() error {
 			defer s.awaitAsked()
 			defer func() { _ = listener.Close() }()
-			return serveHTTP(live, listener, s.publicHandler(), publicTimeout)
+			return serveHTTP(live, listener, s.publicHandler(), publicTimeout, listener.track)
 		})
 	}
 	if s.Private != nil {
-		group.Go(func() error { return serveHTTP(live, patient(s.Private, s.Log), s.privateHandler(), 0) })
+		group.Go(func() error { return serveHTTP(live, patient(s.Private, s.Log), s.privateHandler(), 0, nil) })
 	}
 	group.Go(func() error { return s.accept(live) })
 	group.Go(func() error {

@@ -3,8 +3,11 @@ package server
 import (
 	"bufio"
 	"crypto/tls"
+	"io"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +16,9 @@ const (
 	firstByteTimeout = 5 * time.Second
 	// maxUndecided bounds the TCP connections that have not sent it yet.
 	maxUndecided = 1024
+	// maxServed bounds those that were handed to Accept and are answered over HTTP. A
+	// WebSocket counts no more: it is a session.
+	maxServed = 4096
 	// tlsRecordHandshake is the first byte of every TLS connection.
 	tlsRecordHandshake = 0x16
 )
@@ -21,16 +27,19 @@ const (
 // connection tells which it is. Waiting for it never holds up Accept.
 type splitListener struct {
 	net.Listener
-	tls   *tls.Config
-	ready chan net.Conn // unbuffered: handed to Accept
-	done  chan struct{} // closed by Close, or when nothing is accepted any more
-	err   error         // why nothing is; written before done is closed
-	once  sync.Once
-	wg    sync.WaitGroup
+	tls       *tls.Config
+	maxServed int64         // constant but for tests
+	ready     chan net.Conn // unbuffered: handed to Accept
+	done      chan struct{} // closed by Close, or when nothing is accepted any more
+	err       error         // why nothing is; written before done is closed
+	once      sync.Once
+	wg        sync.WaitGroup
+
+	served atomic.Int64 // connections that are answered; see track
 }
 
 func split(l net.Listener, config *tls.Config) *splitListener {
-	s := &splitListener{Listener: l, tls: config, ready: make(chan net.Conn), done: make(chan struct{})}
+	s := &splitListener{Listener: l, tls: config, maxServed: maxServed, ready: make(chan net.Conn), done: make(chan struct{})}
 	s.wg.Go(s.accept)
 	return s
 }
@@ -101,14 +110,40 @@ func (s *splitListener) decide(conn net.Conn) {
 		return
 	}
 	_ = conn.SetReadDeadline(time.Time{})
+	isTLS := first[0] == tlsRecordHandshake
+	if s.served.Load() >= s.maxServed {
+		refuse(conn, isTLS)
+		return
+	}
 	var decided net.Conn = buffered
-	if first[0] == tlsRecordHandshake {
+	if isTLS {
 		decided = tls.Server(buffered, s.tls)
 	}
 	select {
 	case s.ready <- decided:
 	case <-s.done:
 		_ = conn.Close()
+	}
+}
+
+// refuse closes a connection that is one too many. Without TLS it says so.
+func refuse(conn net.Conn, isTLS bool) {
+	if !isTLS {
+		_ = conn.SetWriteDeadline(time.Now().Add(firstByteTimeout))
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+	}
+	_ = conn.Close()
+}
+
+// track counts the connections that are answered. It is http.Server's ConnState.
+// Those that are decided at the same time may be a few too many.
+func (s *splitListener) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.served.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		s.served.Add(-1)
+	case http.StateActive, http.StateIdle: // counted already
 	}
 }
 
