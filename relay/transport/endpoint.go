@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -29,6 +30,8 @@ type Endpoint struct {
 	budget   *receiveBudget
 	ready    chan Conn // unbuffered: a connection waits for its Accept in its own goroutine
 	closing  chan struct{}
+	failed   chan struct{} // closed when the socket cannot be read any more
+	err      error         // why it cannot; written before failed is closed
 	running  sync.WaitGroup
 
 	closeOnce sync.Once
@@ -50,6 +53,7 @@ func Listen(pc net.PacketConn, c ServerConfig) (*Endpoint, error) {
 		budget:   newReceiveBudget(c.Limits.ReceiveBudget),
 		ready:    make(chan Conn),
 		closing:  make(chan struct{}),
+		failed:   make(chan struct{}),
 		conns:    make(map[Conn]struct{}),
 	}
 	if e.log == nil {
@@ -108,7 +112,8 @@ func (e *Endpoint) Addr() net.Addr { return e.quic.Conn.LocalAddr() }
 // Stats are the endpoint's counters.
 func (e *Endpoint) Stats() EndpointStats { return e.gate.stats() }
 
-// Accept waits for the next connection that is ready for streams.
+// Accept waits for the next connection that is ready for streams. Its error, unless
+// ctx is done, is for good.
 func (e *Endpoint) Accept(ctx context.Context) (Conn, error) {
 	select {
 	case c := <-e.ready:
@@ -117,15 +122,32 @@ func (e *Endpoint) Accept(ctx context.Context) (Conn, error) {
 		return nil, context.Cause(ctx)
 	case <-e.closing:
 		return nil, ErrClosed
+	case <-e.failed:
+		if e.isClosing() {
+			return nil, ErrClosed
+		}
+		return nil, e.err
+	}
+}
+
+func (e *Endpoint) isClosing() bool {
+	select {
+	case <-e.closing:
+		return true
+	default:
+		return false
 	}
 }
 
 // acceptLoop hands every connection to a goroutine of its own at once: quic-go
-// refuses those that are not taken.
+// refuses those that are not taken. An error of the socket that does not pass ends
+// quic-go's transport, and all connections with it.
 func (e *Endpoint) acceptLoop() {
 	for {
 		qc, err := e.listener.Accept(context.Background()) // ends with the listener
 		if err != nil {
+			e.err = fmt.Errorf("accept QUIC connections: %w", err)
+			close(e.failed)
 			return
 		}
 		e.running.Go(func() { e.serve(qc) })
