@@ -63,29 +63,60 @@ func (l *link) mirror(ctx context.Context, s *carrier, inbox *origin.Table) {
 	w := inbox.Watch(moq.Path{}, nil)
 	defer w.Close()
 	for {
-		ev, err := w.Next(ctx)
-		if err != nil {
+		events, err := nextEvents(ctx, w)
+		if err != nil || !l.mirrorAll(s, events) {
 			return
 		}
+	}
+}
+
+// maxEvents bounds what is taken from an inbox at once.
+const maxEvents = 4096
+
+// nextEvents waits for an event and returns it with those that are there already.
+func nextEvents(ctx context.Context, w *origin.Watch) ([]origin.Event, error) {
+	first, err := w.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events := []origin.Event{first}
+	for len(events) < maxEvents {
+		ev, ok := w.Queued()
+		if !ok {
+			break
+		}
+		events = append(events, ev)
+	}
+	return events, nil
+}
+
+// mirrorAll does what events say, and reports whether the connection lives. That is
+// looked at once for all of them: a publisher may have had a thousand paths.
+func (l *link) mirrorAll(s *carrier, events []origin.Event) bool {
+	isAlive := false
+	for _, ev := range events {
+		a := asOfNode(ev.Announcement)
 		switch ev.Type {
 		case origin.Active, origin.Updated:
-			if a := asOfNode(ev.Announcement); l.announce(s, a) {
+			if l.announce(s, a) {
 				l.cluster.supersede(l, a)
 				l.cluster.doubt(a)
 			}
 		case origin.Ended:
-			switch {
-			case s.hasLeft():
-				if !l.cluster.isElsewhere(l, ev.Announcement) {
-					continue
-				}
-			case !s.alive():
-				return
+			hasLeft := s.hasLeft()
+			if hasLeft && !l.cluster.isElsewhere(l, ev.Announcement) {
+				continue
 			}
-			l.unannounce(s, routeOf(asOfNode(ev.Announcement)))
+			if !hasLeft && !isAlive {
+				if isAlive = s.alive(); !isAlive {
+					return false
+				}
+			}
+			l.unannounce(s, routeOf(a))
 		case origin.Live: // nobody waits for it
 		}
 	}
+	return true
 }
 
 // asOfNode is an announcement of a node as the table takes it. A protocol that

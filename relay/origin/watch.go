@@ -146,22 +146,36 @@ func (w *Watch) Close() {
 // another node.
 func (w *Watch) Next(ctx context.Context) (Event, error) {
 	for {
-		i, routes, err := w.pop()
-		switch {
-		case err != nil:
-			return Event{}, err
-		case i != nil:
-			if e, ok := w.look(i, routes); ok {
-				return e, nil
-			}
-			continue
-		case w.becomesLive():
-			return Event{Type: Live}, nil
+		if e, ok, err := w.queued(); ok || err != nil {
+			return e, err
 		}
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
 			return Event{}, context.Cause(ctx)
+		}
+	}
+}
+
+// Queued returns what Next would return without waiting, if there is such an event.
+// It is for the goroutine of Next.
+func (w *Watch) Queued() (Event, bool) {
+	e, ok, err := w.queued()
+	return e, ok && err == nil
+}
+
+func (w *Watch) queued() (e Event, ok bool, err error) {
+	for {
+		i, routes, err := w.pop()
+		switch {
+		case err != nil:
+			return Event{}, false, err
+		case i != nil:
+			if e, ok := w.look(i, routes); ok {
+				return e, true, nil
+			}
+		default:
+			return Event{Type: Live}, w.becomesLive(), nil
 		}
 	}
 }
