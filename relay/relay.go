@@ -99,7 +99,7 @@ func New(c config.Config, env Environment) (*Relay, error) {
 		config:  c,
 		env:     env,
 		hop:     hop,
-		table:   origin.New(origin.Config{Self: hop}),
+		table:   origin.New(origin.Config{Self: hop, MaxAnnouncements: clientLimits(c).ClientPaths()}),
 		budget:  moq.NewBudget(memoryLimit(c)),
 		metrics: metrics.New(),
 	}
@@ -203,12 +203,17 @@ func (r *Relay) transportLimits() transport.Limits {
 	}
 }
 
-func (r *Relay) clusterConfig() cluster.Config {
-	c := r.config
-	limits := session.Limits{
+// clientLimits are the limits of a client's session.
+func clientLimits(c config.Config) session.Limits {
+	return session.Limits{
 		Paths: c.MaxPaths, Subscriptions: c.MaxSubscriptions, Interests: c.MaxInterests,
 		ControlRate: c.MaxControlRate, ControlBurst: controlBurst * c.MaxControlRate,
 	}
+}
+
+func (r *Relay) clusterConfig() cluster.Config {
+	c := r.config
+	limits := clientLimits(c)
 	trackLimits := moq.DefaultLimits()
 	trackLimits.MaxFrameSize, trackLimits.MaxGroupBytes = int64(c.MaxFrameSize), int64(c.MaxGroupSize)
 	trackLimits.QueuedBytes = int64(c.QueueLimit)

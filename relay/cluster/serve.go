@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/config"
+	"github.com/moqrelay/moqrelay/relay/metrics"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
@@ -226,7 +227,11 @@ func (c *Cluster) adopt(ctx context.Context, inbox *origin.Table) {
 	adopt := func(r route, a origin.Announcement) {
 		a.Class = origin.Client
 		delete(routes, r)
-		if reg, err := c.Table.Announce(a); err == nil {
+		reg, err := c.Table.Announce(a)
+		if errors.Is(err, moq.ErrOverloaded) {
+			c.Metrics.Announced(metrics.Refused)
+		}
+		if err == nil {
 			routes[r] = reg
 		}
 	}

@@ -50,7 +50,7 @@ func (c *Config) Register(fs *pflag.FlagSet) {
 	fs.Var(&c.MaxGroupSize, "max-group-size", "largest group that a publisher may send")
 	fs.IntVar(&c.MaxSessions, "max-sessions", c.MaxSessions, "sessions of the relay")
 	fs.IntVar(&c.MaxStreams, "max-streams", c.MaxStreams, "streams of each kind that a peer may have open")
-	fs.IntVar(&c.MaxPaths, "max-paths", c.MaxPaths, "paths that one client session may announce")
+	fs.IntVar(&c.MaxPaths, "max-paths", c.MaxPaths, "paths that one client session may announce; all of a node together 90 times as many")
 	fs.IntVar(&c.MaxSubscriptions, "max-subscriptions", c.MaxSubscriptions, "subscriptions of one client session")
 	fs.IntVar(&c.MaxInterests, "max-interests", c.MaxInterests, "announce interests of one client session")
 	fs.IntVar(&c.MaxControlRate, "max-control-rate", c.MaxControlRate, "control messages of one client session per second")

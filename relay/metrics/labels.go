@@ -77,13 +77,14 @@ const (
 	SubscribeInternal SubscribeError = "internal"
 )
 
-// Action is one of the two that an announcement can be.
+// Action is what an announcement is, or what became of it.
 type Action string
 
 // The actions.
 const (
 	Announced   Action = "announce"
 	Unannounced Action = "unannounce"
+	Refused     Action = "refuse" // there were too many
 )
 
 // CacheResult says whether a group was at hand.
@@ -122,7 +123,7 @@ var (
 	refuseReasons   = []RefuseReason{RefusedLimit, RefusedHandshake, RefusedVersion, RefusedTimeout, RefusedLost, RefusedDraining}
 	sides           = []Side{Up, Down}
 	subscribeErrors = []SubscribeError{SubscribeNotFound, SubscribeTimeout, SubscribeLimit, SubscribeUpstream, SubscribeProtocol, SubscribeInternal}
-	actions         = []Action{Announced, Unannounced}
+	actions         = []Action{Announced, Unannounced, Refused}
 	cacheResults    = []CacheResult{CacheHit, CacheMiss}
 	qlogReasons     = []string{"queue", "limit", "disk", "encode"}
 	dropReasons     = []string{"slow_subscriber", "stale", "stream_credit", "memory", "expired", "upstream_reset"}

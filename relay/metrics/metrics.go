@@ -92,7 +92,7 @@ func New() *Relay {
 		subscribeSeconds: l.histogram("subscribe_seconds", "Time from a SUBSCRIBE that is sent to its answer.", joinBuckets),
 		subscriptions:    l.gauges("subscriptions", "Subscriptions at publishers (up) and of subscribers (down).", "side"),
 		subscribeErrors:  l.counters("subscribe_errors_total", "Subscriptions of subscribers that were refused or failed.", "reason"),
-		announcements:    l.counters("announcements_total", "Announcements and withdrawals that arrived.", "action"),
+		announcements:    l.counters("announcements_total", "Announcements and withdrawals that arrived, and announcements that were not passed on because clients of this relay, or a node, have announced too many (refuse).", "action"),
 
 		ingressBytes:    l.counters("ingress_bytes_total", "Payload bytes received.", byPeer...),
 		ingressFrames:   l.counters("ingress_frames_total", "Frames received.", byPeer...),

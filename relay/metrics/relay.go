@@ -68,7 +68,7 @@ func (r *Relay) SubscribeFailed(reason SubscribeError) {
 	r.subscribeErrors.WithLabelValues(string(reason)).Inc()
 }
 
-// Announced counts an announcement or its withdrawal.
+// Announced counts an announcement, its withdrawal or its refusal.
 func (r *Relay) Announced(action Action) { r.announcements.WithLabelValues(string(action)).Inc() }
 
 // GroupsDropped counts n groups that a subscriber did not get, or not to their

@@ -12,18 +12,19 @@ import (
 // Config is what a table is made with. The zero value suits a client.
 type Config struct {
 	Self             Hop // this node; announcements that came through it are refused. 0: not checked
-	MaxAnnouncements int // 0: no limit
+	MaxAnnouncements int // of clients; 0: no limit
 }
 
 // Table holds announcements. Its methods are for any goroutine.
 type Table struct {
 	config Config
 
-	mu     sync.Mutex
-	nodes  map[moq.Path]*node // the root, and all that are not empty or above such
-	count  int                // announcements that stand
-	last   uint64             // number of the last registration
-	parked []*parked
+	mu      sync.Mutex
+	nodes   map[moq.Path]*node // the root, and all that are not empty or above such
+	count   int                // announcements that stand
+	clients int                // those of them that are of clients
+	last    uint64             // number of the last registration
+	parked  []*parked
 }
 
 // node is a path that something is announced or watched at or below.
@@ -56,8 +57,11 @@ func (t *Table) Announce(a Announcement) (*Registration, error) {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.config.MaxAnnouncements > 0 && t.count >= t.config.MaxAnnouncements {
-		return nil, fmt.Errorf("announce %q: %d are announced already: %w", a.Path, t.count, moq.ErrOverloaded)
+	if a.Class == Client {
+		if t.config.MaxAnnouncements > 0 && t.clients >= t.config.MaxAnnouncements {
+			return nil, fmt.Errorf("announce %q: clients have announced %d already: %w", a.Path, t.clients, moq.ErrOverloaded)
+		}
+		t.clients++
 	}
 	t.count++
 	t.last++
@@ -74,7 +78,7 @@ func (t *Table) Announce(a Announcement) (*Registration, error) {
 // refused, or the old one stands no more, nothing changes.
 func (t *Table) Replace(r *Registration, a Announcement) (*Registration, error) {
 	old := r.announcement
-	a.Path, a.Kind, a.Source = old.Path, old.Kind, old.Source
+	a.Path, a.Kind, a.Class, a.Source = old.Path, old.Kind, old.Class, old.Source
 	if err := a.validate(t.config.Self); err != nil {
 		return nil, fmt.Errorf("announce %q: %w", a.Path, err)
 	}
@@ -115,6 +119,9 @@ func (t *Table) withdraw(r *Registration) {
 	}
 	r.withdrawn = true
 	t.count--
+	if r.announcement.Class == Client {
+		t.clients--
+	}
 	kind := r.announcement.Kind
 	n := t.nodes[r.announcement.Path]
 	n.removeLocked(r)

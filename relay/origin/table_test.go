@@ -136,9 +136,14 @@ func TestAnnounceRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
+	announce(t, table, "peer track a") // those of peers do not count
 	r := announce(t, table, "client track a")
 	if _, err := table.Announce(announcement(t, "client track b")); !errors.Is(err, moq.ErrOverloaded) {
 		t.Errorf("one too many: %v", err)
+	}
+	r, err := table.Replace(r, announcement(t, "client track a"))
+	if err != nil {
+		t.Fatal(err)
 	}
 	r.Withdraw()
 	announce(t, table, "client track b")

@@ -159,6 +159,11 @@ func (l Limits) ForNode() Limits {
 	}
 }
 
+// ClientPaths is how many paths all clients of a node may announce together, each
+// with limits of l: less than another node takes from it, so that room is left for
+// what it passes on.
+func (l Limits) ClientPaths() int { return l.ForNode().Paths / 10 * 9 }
+
 // discarded are the metrics of sessions without.
 var discarded = sync.OnceValue(metrics.New)
 

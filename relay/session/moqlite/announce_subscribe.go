@@ -187,6 +187,9 @@ func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) e
 	if err != nil {
 		s.Log.Debug("announcement refused", "broadcast", path, "error", err)
 	}
+	if errors.Is(err, moq.ErrOverloaded) {
+		s.Config.Metrics.Announced(metrics.Refused)
+	}
 	a.routes[path] = &route{n.Path, registration, n.Publisher()}
 	s.publishes(n.Path, n.Publisher())
 	if before == nil {

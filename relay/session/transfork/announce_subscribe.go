@@ -103,6 +103,9 @@ func (a *announced) announce(path moq.Path) error {
 		announcement.Node = s.mark
 	}
 	registration, err := s.Config.In.Announce(announcement)
+	if errors.Is(err, moq.ErrOverloaded) {
+		s.Config.Metrics.Announced(metrics.Refused)
+	}
 	if err != nil {
 		s.Log.Debug("announcement refused", "track", path, "error", err)
 		return nil
