@@ -2,11 +2,13 @@ package cluster_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/config"
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/relaytest"
 )
@@ -110,6 +112,62 @@ func TestS21PeersProveTheirName(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestS21LimitsOfClients: who gives a mark and does not prove it has the limits of
+// a client, and is counted as one.
+func TestS21LimitsOfClients(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mark, host string
+		isNode     bool
+	}{
+		"a node":              {"b:4443;1", "b", true},
+		"the name of another": {"a:4443;1", "evil", false},
+		"no instance":         {"b:4443", "b", false},
+		"no mark":             {"", "b", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := relaytest.NewNetwork(t, latency)
+				root := n.Start("root", nil, func(c *config.Config) { c.MaxPaths = 2 })
+				peer := n.DialAs(tc.mark, tc.host, root)
+				time.Sleep(time.Second)
+				if got := nodeSessions(t, root) == 1; got != tc.isNode {
+					t.Errorf("counted as a node: %t, want %t", got, tc.isNode)
+				}
+				for i := range 3 {
+					peer.Publish("demo", fmt.Sprint(i))
+				}
+				time.Sleep(time.Second)
+				if peer.Lost() == tc.isNode {
+					t.Errorf("its session has ended: %t, beyond the paths of a client", peer.Lost())
+				}
+			})
+		})
+	}
+}
+
+// nodeSessions returns how many sessions with nodes a node counts.
+func nodeSessions(t *testing.T, node *relaytest.Node) int {
+	t.Helper()
+	families, err := node.Relay().Metrics().Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, family := range families {
+		if family.GetName() != "moq_relay_sessions" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "peer" && label.GetValue() == "node" {
+					total += int(m.GetGauge().GetValue())
+				}
+			}
+		}
+	}
+	return total
 }
 
 // TestS21HostileRoot: a root that names hosts which no cluster has is not

@@ -91,16 +91,17 @@ func (c *Cluster) clientConfig(log *slog.Logger) session.Config {
 }
 
 // peerConfig returns the configuration of a session that is, or may turn out to
-// be, a peer's.
+// be, a peer's. What it may do as one it may from when that is known.
 func (c *Cluster) peerConfig(log *slog.Logger, conn transport.Conn, inbox *origin.Table, who *atomic.Pointer[identity], identify func(mark string) identity) session.Config {
 	cfg := c.Session
 	cfg.Log = log
 	cfg.In, cfg.Out, cfg.Class = inbox, c.Table, origin.Peer
 	cfg.Node = c.mark()
-	cfg.Limits = c.PeerLimits
-	cfg.Handshaken = func(mark string) {
+	cfg.NodeLimits = c.PeerLimits
+	cfg.Identify = func(mark string) bool {
 		id := identify(mark)
 		who.Store(&id)
+		return id.kind != client
 	}
 	cfg.Visible = func(a origin.Announcement) bool {
 		id := who.Load()

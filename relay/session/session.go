@@ -94,6 +94,10 @@ type Config struct {
 	// Hold is how long what a publisher announced that was lost, and whose hop is
 	// known, stands after its session.
 	Hold time.Duration
+	// Identify says whether a peer of Class Peer is a node, by its mark. It is called
+	// once, in the handshake, before anything else of the session is served. Nil: it
+	// is one.
+	Identify func(mark string) bool
 	// Handshaken is called with the peer's mark as soon as it is known, before
 	// anything else of the session is served.
 	Handshaken func(mark string)
@@ -116,8 +120,9 @@ type Config struct {
 	// HandshakeTimeout bounds the session's handshake, from the first packet of
 	// the connection on. Default 10 s.
 	HandshakeTimeout time.Duration
-	// Limits bound what the peer may have going on.
-	Limits Limits
+	// Limits bound what the peer may have going on, NodeLimits what one may that
+	// Identify says is a node. Default of the latter: the former.
+	Limits, NodeLimits Limits
 
 	// Log is where the session writes. Nil: nowhere.
 	Log *slog.Logger
@@ -137,7 +142,8 @@ type Limits struct {
 	Interests int
 	// ControlRate is how many control messages per second are read, after a
 	// burst of ControlBurst. A peer that sends more is read more slowly, and
-	// its session ends when it has not stopped after ten seconds.
+	// the session of a client ends when it has not stopped after ten seconds. A
+	// node says what many clients do.
 	ControlRate, ControlBurst int
 }
 
@@ -167,11 +173,28 @@ func (l Limits) ClientPaths() int { return l.ForNode().Paths / 10 * 9 }
 // discarded are the metrics of sessions without.
 var discarded = sync.OnceValue(metrics.New)
 
+// Know settles who the peer is by its mark, and with that its limits. It reports
+// whether it is a node.
+func (c *Config) Know(mark string) bool {
+	if c.Class != origin.Peer || !c.Identify(mark) {
+		return false
+	}
+	c.Limits = c.NodeLimits
+	return true
+}
+
 // WithDefaults returns c with its zero values filled in.
 func (c Config) WithDefaults() Config {
 	c.HandshakeTimeout = cmp.Or(max(c.HandshakeTimeout, 0), DefaultHandshakeTimeout)
 	c.Linger = cmp.Or(c.Linger, DefaultLinger)
 	c.Limits = c.Limits.withDefaults()
+	if c.NodeLimits == (Limits{}) {
+		c.NodeLimits = c.Limits
+	}
+	c.NodeLimits = c.NodeLimits.withDefaults()
+	if c.Identify == nil {
+		c.Identify = func(string) bool { return true }
+	}
 	if c.Handshaken == nil {
 		c.Handshaken = func(string) {}
 	}

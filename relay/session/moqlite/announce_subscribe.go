@@ -161,7 +161,7 @@ func (a *announced) announcement(path moq.Path, m wire.Announce) origin.Announce
 	case s.version.HasUpdate():
 		n.Warm = uint64(max(len(m.Hops)-1, 0)) // the sender is the last of them
 	}
-	if s.Config.Class == origin.Peer {
+	if s.IsNode() {
 		n.Node = s.Node()
 	}
 	return n

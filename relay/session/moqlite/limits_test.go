@@ -1,14 +1,18 @@
 package moqlite
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/session/base"
+	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
@@ -202,6 +206,32 @@ func TestS16ControlRate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNodeIsNotCutOff: a node that sends too many control messages, which are those
+// of many clients, is read more slowly and not closed.
+func TestNodeIsNotCutOff(t *testing.T) {
+	each(t, withSetup, func(w *world) {
+		w.Config.Class, w.Config.Node = origin.Peer, "relay"
+		w.Config.Limits = session.Limits{ControlRate: 20, ControlBurst: 50}
+	}, func(w *world, v wire.Version) {
+		p, announcements := w.node(v, "n1")
+		w.WantMetric("sessions", fmt.Sprintf("peer=node,protocol=%s,transport=quic", v), 1)
+		start := time.Now()
+		id := uint64(0)
+		for ; time.Since(start) < 3*base.MaxOverrun; id++ {
+			b := wire.Announce{Kind: wire.AnnounceStart, Suffix: []string{"x"}, Hops: make([]uint64, 1)}.Append(nil, v)
+			announcements.SendBytes(wire.Announce{Kind: wire.AnnounceEnd, ID: id, Suffix: []string{"x"}}.Append(b, v))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if p.Conn.Context().Err() != nil {
+			t.Errorf("closed: %v", context.Cause(p.Conn.Context()))
+		}
+		// 20 of them in a second, and two are an announcement and its end.
+		if got := sessiontest.Metric(w.Metrics.Registry(), "announcements_total", "action=unannounce"); got > 25+10*time.Since(start).Seconds() {
+			t.Errorf("%v of %d announcements were read and ended after %v", got, id, time.Since(start))
+		}
+	})
 }
 
 // TestS15SlowSubscriber: who does not read loses whole groups, and harms nobody.

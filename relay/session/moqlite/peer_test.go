@@ -130,6 +130,19 @@ func (w *world) announcer(v wire.Version) (*peer, *stream) {
 	return p, announcements
 }
 
+// node connects a node of that mark, which is asked what it announces and says so on
+// the stream that is returned.
+func (w *world) node(v wire.Version, mark string) (*peer, *stream) {
+	w.Helper()
+	p := w.connect(v)
+	p.Uni("01" + hexString(string(wire.Setup{Node: mark}.Append(nil)))).Fin()
+	p.AcceptUni("").Stop(0)
+	announcements := p.Accept(askHex(v))
+	announcements.Send("02 07 00")
+	settle()
+	return p, announcements
+}
+
 // cam is a subscription of cam's track v, priority 2, 250 ms.
 func cam(id uint64) wire.Subscribe {
 	return wire.Subscribe{ID: id, Path: []string{"cam"}, Track: "v", Priority: 2, MaxAge: 250}

@@ -21,8 +21,9 @@ type Session struct {
 
 	// Written before the handshake is done, not later.
 	version wire.Version
-	root    moq.Path     // what the peer's paths are below
-	control *base.Reader // the Session stream of lite-01 and lite-02
+	root    moq.Path      // what the peer's paths are below
+	pace    *session.Pace // of a node's control messages; nil: it is a client
+	control *base.Reader  // the Session stream of lite-01 and lite-02
 
 	hasSetup atomic.Bool                // SETUP has begun to come
 	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
@@ -101,10 +102,7 @@ func (s *Session) serve() {
 		s.Fail(err)
 		return
 	}
-	peer := metrics.Client
-	if s.Config.Class == origin.Peer && (mark != "" || s.IsClient) {
-		peer = metrics.Node
-	}
+	peer, mark := s.identify(mark)
 	s.Opened(metrics.Protocol(s.version.String()), peer, mark, time.Since(began))
 	if s.control != nil {
 		s.Spawn(s.watchSessionStream)
@@ -119,6 +117,31 @@ func (s *Session) serve() {
 	}
 	defer s.OnLeave(s.sendGoaway)()
 	s.AcceptRequests(s.serveRequest)
+}
+
+// identify settles what the peer is by its mark, and what that mark is worth:
+// anybody can give one.
+func (s *Session) identify(mark string) (metrics.Peer, string) {
+	if !s.Config.Know(mark) {
+		if s.IsClient {
+			return metrics.Client, mark
+		}
+		return metrics.Client, ""
+	}
+	s.pace = session.NewPace(s.Config.Limits)
+	if mark == "" && !s.IsClient {
+		return metrics.Client, "" // it speaks as one
+	}
+	return metrics.Node, mark
+}
+
+// AdmitControl waits until a control message may be read, and reports whether the
+// session is still there then. A node is slowed down and never cut off.
+func (s *Session) AdmitControl() bool {
+	if s.IsReady() && s.pace != nil {
+		return s.pace.Wait(s.Conn.Context())
+	}
+	return s.Base.AdmitControl()
 }
 
 // setupNow returns what the peer has said in SETUP, which may be nothing yet.

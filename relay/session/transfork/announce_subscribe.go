@@ -99,7 +99,7 @@ func (a *announced) announce(path moq.Path) error {
 		return nil
 	}
 	announcement := origin.Announcement{Path: path, Kind: origin.Track, Class: s.Config.Class, Source: s, Cold: origin.MaxCost}
-	if s.Config.Class == origin.Peer {
+	if s.isPeer() {
 		announcement.Node = s.mark
 	}
 	registration, err := s.Config.In.Announce(announcement)

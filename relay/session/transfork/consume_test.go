@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
-	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
@@ -386,7 +385,7 @@ func TestRouting(t *testing.T) {
 		own.OpenStream(subscribeHex)
 		own.Accept(subscribeHex)
 	})
-	bubble(t, func(w *world) { withNode(w); w.Config.Class = origin.Peer }, func(w *world) {
+	bubble(t, withNode, func(w *world) {
 		p := w.connect()
 		p.OpenStream(markedClient).Want(markedServer)
 		p.Accept(interestHex).Send(activeClockHex)

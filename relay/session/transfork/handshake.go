@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session/base"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
@@ -135,10 +134,8 @@ func (s *Session) takeMark(x wire.Extensions) error {
 	return nil
 }
 
-// isPeer tells whether the other end is a node of the cluster.
-func (s *Session) isPeer() bool {
-	return s.Config.Class == origin.Peer && (s.marked || s.IsClient)
-}
+// isPeer tells whether the other end is a node of the cluster that says so.
+func (s *Session) isPeer() bool { return s.isNode && (s.marked || s.IsClient) }
 
 // watchSessionStream reads the Session stream after the handshake. Its end is
 // the end of the session.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/moqrelay/moqrelay/relay/origin"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	wire "github.com/moqrelay/moqrelay/relay/wire/transfork"
@@ -21,7 +22,7 @@ const (
 	otherVersions = "00 02 c0000000ff0bad04 c0000000ff0bad02 01 4050 03 010203"
 )
 
-func withNode(w *world) { w.Config.Node = "relay" }
+func withNode(w *world) { w.Config.Class, w.Config.Node = origin.Peer, "relay" }
 
 func TestHandshake(t *testing.T) {
 	tests := []struct{ name, client, server, node string }{
@@ -48,12 +49,15 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// TestHandshaken holds that the mark is told before anything else is served.
-func TestHandshaken(t *testing.T) {
+// TestIdentify holds that the mark is told before anything else is served.
+func TestIdentify(t *testing.T) {
 	var marks []string
 	bubble(t, func(w *world) {
 		withNode(w)
-		w.Config.Handshaken = func(mark string) { marks = append(marks, mark) }
+		w.Config.Identify = func(mark string) bool {
+			marks = append(marks, mark)
+			return false
+		}
 	}, func(w *world) {
 		w.connect().OpenStream(markedClient).Want(markedServer)
 		w.client()

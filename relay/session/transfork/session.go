@@ -19,7 +19,9 @@ type Session struct {
 
 	// Written before the handshake is done, not later.
 	mark   string
-	marked bool // the peer is one of ours and has none of the old defects
+	marked bool          // the peer is one of ours and has none of the old defects
+	isNode bool          // it belongs to the cluster
+	pace   *session.Pace // of a node's control messages; nil: it is a client
 
 	mu        sync.Mutex
 	upstreams map[moq.Path]*upstream
@@ -54,17 +56,33 @@ func (s *Session) serve() {
 		s.Fail(err)
 		return
 	}
-	peer := metrics.Client
+	peer, mark := metrics.Client, s.mark
+	s.isNode = s.Config.Know(mark)
+	if s.isNode {
+		s.pace = session.NewPace(s.Config.Limits)
+	}
 	if s.isPeer() {
 		peer = metrics.Node
 	}
-	s.Opened(metrics.Transfork, peer, s.mark, time.Since(began))
+	if !s.isNode && !s.IsClient {
+		mark = "" // anybody can give one
+	}
+	s.Opened(metrics.Transfork, peer, mark, time.Since(began))
 	s.Spawn(func() { s.watchSessionStream(first) })
 	if s.Config.In != nil {
 		s.Spawn(s.askAnnouncements)
 	}
 	s.Spawn(func() { s.AcceptUni(s.receiveGroup) })
 	s.AcceptRequests(s.serveRequest)
+}
+
+// AdmitControl waits until a control message may be read, and reports whether the
+// session is still there then. A node is slowed down and never cut off.
+func (s *Session) AdmitControl() bool {
+	if s.IsReady() && s.pace != nil {
+		return s.pace.Wait(s.Conn.Context())
+	}
+	return s.Base.AdmitControl()
 }
 
 // GoAway ends the Announce streams that the peer has opened, and the asking
