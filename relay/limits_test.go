@@ -52,3 +52,26 @@ func count(node *relaytest.Node, class origin.Class) int {
 	}
 	return n
 }
+
+// TestLinkBeyondItsLimit: a node that is told more than it takes keeps the link and
+// does without the rest.
+func TestLinkBeyondItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := relaytest.NewNetwork(t, 5*time.Millisecond)
+		root := n.Start("root", nil, func(c *config.Config) { c.MaxPaths = 1 })
+		node := n.Start("node", []string{"root"})
+		time.Sleep(2 * time.Second) // until they are linked
+		since := root.Relay().Peers()[0].Since
+		publisher := n.Dial("publisher", node)
+		for i := range 150 {
+			publisher.Publish("demo", fmt.Sprint(i))
+		}
+		time.Sleep(time.Minute)
+		if got := count(root, origin.Peer); got != 100 {
+			t.Errorf("the root knows %d announcements of the node, want 100", got)
+		}
+		if p := root.Relay().Peers()[0]; !p.Connected || p.Since != since {
+			t.Errorf("the link stands since %v, want since %v", p.Since, since)
+		}
+	})
+}

@@ -133,7 +133,8 @@ type Config struct {
 // Limits bound what one peer may have going on. Beyond them its streams are
 // refused or its session ends. Zero values are those of [ClientLimits].
 type Limits struct {
-	// Paths is how many paths the peer may announce.
+	// Paths is how many paths the peer may announce. The session of a client ends
+	// beyond that; what a node has more is refused.
 	Paths int
 	// Subscriptions is how many subscriptions, fetches and requests for info the
 	// peer may have open.

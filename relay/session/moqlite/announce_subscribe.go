@@ -52,6 +52,7 @@ type announced struct {
 	starts  uint64     // of lite-06, which count as their ids
 	byID    map[uint64]moq.Path
 	routes  map[moq.Path]*route
+	isFull  bool // a node has announced too many, which was logged
 }
 
 // route is a path that the peer announces now. It may not be in the table: what
@@ -177,7 +178,7 @@ func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) e
 	s := a.session
 	before := a.routes[path]
 	if before == nil && len(a.routes) >= s.Config.Limits.Paths {
-		return base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
+		return a.exceed()
 	}
 	if before != nil && !isUpdate && (before.publisher != n.Publisher() || before.publisher == 0) {
 		a.end(path) // it is something else now
@@ -195,6 +196,23 @@ func (a *announced) start(path moq.Path, n origin.Announcement, isUpdate bool) e
 	if before == nil {
 		s.Published.Add(1)
 		s.Config.Metrics.Announced(metrics.Announced)
+	}
+	return nil
+}
+
+// exceed deals with a path that is one too many. It ends the session of a client. A
+// node stands for others, and would say the same again on its next session: the
+// path is left out until it is announced again.
+func (a *announced) exceed() error {
+	s := a.session
+	err := base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
+	if !s.IsNode() {
+		return err
+	}
+	s.Config.Metrics.Announced(metrics.Refused)
+	if !a.isFull {
+		a.isFull = true
+		s.Log.Warn("announcements of a node refused", "peer", s.Node(), "error", err)
 	}
 	return nil
 }

@@ -234,6 +234,34 @@ func TestNodeIsNotCutOff(t *testing.T) {
 	})
 }
 
+// TestNodeWithTooManyPaths: what a node announces beyond the limit is refused, can
+// be updated and ended, and is taken when it comes again and there is room.
+func TestNodeWithTooManyPaths(t *testing.T) {
+	each(t, withSetup, func(w *world) {
+		w.Config.Class, w.Config.Node = origin.Peer, "relay"
+		w.Config.Limits = session.Limits{Paths: 2}
+	}, func(w *world, v wire.Version) {
+		p, announcements := w.node(v, "n1")
+		say := func(kind wire.AnnounceKind, id uint64, name string) {
+			announcements.SendBytes(wire.Announce{Kind: kind, ID: id, Suffix: []string{name}, Hops: make([]uint64, 1)}.Append(nil, v))
+		}
+		for id, name := range []string{"x", "y", "z"} {
+			say(wire.AnnounceStart, uint64(id), name)
+		}
+		w.WantAnnounced("x", "y")
+		if v.HasCosts() {
+			say(wire.AnnounceUpdate, 2, "z")
+		}
+		say(wire.AnnounceEnd, 2, "z")
+		say(wire.AnnounceEnd, 0, "x")
+		w.WantAnnounced("y")
+		say(wire.AnnounceStart, 3, "z")
+		w.WantAnnounced("y", "z")
+		p.wantAlive()
+		w.WantMetric("announcements_total", "action=refuse", map[bool]float64{true: 2, false: 1}[v.HasCosts()])
+	})
+}
+
 // TestS15SlowSubscriber: who does not read loses whole groups, and harms nobody.
 func TestS15SlowSubscriber(t *testing.T) {
 	each(t, someVersions, func(w *world) { w.Config.TrackLimits = moq.Limits{QueuedBytes: 1 << 20} }, func(w *world, v wire.Version) {

@@ -29,7 +29,7 @@ func (s *Session) askAnnouncements() {
 	if !s.isPeer() {
 		defer s.OnLeave(func() { _ = stream.Close() })() // if that fails, the peer has left
 	}
-	a := announced{session: s, routes: make(map[moq.Path]*origin.Registration)}
+	a := &announced{session: s, routes: make(map[moq.Path]*origin.Registration)}
 	defer a.withdrawAll()
 	err = a.read(base.NewReader(stream))
 	switch {
@@ -57,6 +57,7 @@ func (s *Session) closeSending(stream transport.Stream, err error) {
 type announced struct {
 	session *Session
 	routes  map[moq.Path]*origin.Registration
+	isFull  bool // a node has announced too many, which was logged
 }
 
 // read takes announcements until the stream ends.
@@ -92,7 +93,7 @@ func (a *announced) announce(path moq.Path) error {
 		return nil
 	}
 	if len(a.routes) >= s.Config.Limits.Paths {
-		return base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
+		return a.exceed()
 	}
 	if err := s.Config.Accept(path); err != nil {
 		s.Log.Debug("announcement refused", "track", path, "error", err)
@@ -113,6 +114,23 @@ func (a *announced) announce(path moq.Path) error {
 	a.routes[path] = registration
 	s.Published.Add(1)
 	s.Config.Metrics.Announced(metrics.Announced)
+	return nil
+}
+
+// exceed deals with a path that is one too many. It ends the session of a client. A
+// node stands for others, and would say the same again on its next session: the
+// path is left out until it is announced again.
+func (a *announced) exceed() error {
+	s := a.session
+	err := base.Excess(fmt.Sprintf("more than %d paths are announced", s.Config.Limits.Paths))
+	if !s.isNode {
+		return err
+	}
+	s.Config.Metrics.Announced(metrics.Refused)
+	if !a.isFull {
+		a.isFull = true
+		s.Log.Warn("announcements of a node refused", "peer", s.mark, "error", err)
+	}
 	return nil
 }
 
