@@ -165,22 +165,40 @@ func (t *Table) At(path moq.Path) []Announcement {
 // Track returns the live track of a path, from the best route that ok accepts
 // and whose source has it, and that route. If none has, the error is that of
 // the best, or [moq.ErrNotFound].
+//
+// The routes are those of one level, the longest that has any for ok: "only the most
+// specific announced prefix of the requested path is asked, a refusal there is final
+// and never falls through to a shorter prefix" (moq-lite 18.2). What is above may be
+// another publisher's, with other content.
 func (t *Table) Track(path moq.Path, ok func(Announcement) bool) (*moq.Track, Announcement, error) {
 	best := moq.ErrNotFound
-	tried := false
-	for _, r := range t.routes(path) {
-		if ok != nil && !ok(r.announcement) {
-			continue
-		}
+	for i, r := range t.longest(path, ok) {
 		track, err := t.ask(r, path)
 		if err == nil {
 			return track, r.announcement, nil
 		}
-		if !tried {
-			tried, best = true, err
+		if i == 0 {
+			best = err
 		}
 	}
 	return nil, Announcement{}, fmt.Errorf("track %q: %w", path, best)
+}
+
+// longest returns the routes to a track that ok accepts, the best first, of the
+// longest level that has any.
+func (t *Table) longest(path moq.Path, ok func(Announcement) bool) []*Registration {
+	for _, level := range t.levels(path) {
+		var accepted []*Registration
+		for _, r := range level {
+			if ok == nil || ok(r.announcement) {
+				accepted = append(accepted, r)
+			}
+		}
+		if len(accepted) > 0 {
+			return accepted
+		}
+	}
+	return nil
 }
 
 // BestTrack is Track by the best route alone. Nodes are served so: while routes are
@@ -196,27 +214,42 @@ func (t *Table) BestTrack(path moq.Path, ok func(Announcement) bool) (*moq.Track
 
 // routes returns all routes to a track, the best first.
 func (t *Table) routes(path moq.Path) []*Registration {
+	levels := t.levels(path)
+	if len(levels) == 1 {
+		return levels[0]
+	}
+	return slices.Concat(levels...)
+}
+
+// levels returns all routes to a track by the broadcast that they are of, the longest
+// first. A track that is announced by itself is of the broadcast right above it, and
+// is asked before that.
+func (t *Table) levels(path moq.Path) [][]*Registration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var above [][]*Registration
+	var levels [][]*Registration
+	var parent []*Registration // routes of the broadcast right above the track
 	for prefix := range path.Prefixes() {
 		n := t.nodes[prefix]
 		if n == nil {
 			break
 		}
-		kind := Broadcast
-		if prefix == path {
-			kind = Track
-		}
-		if len(n.routes[kind]) > 0 {
-			above = append(above, n.routes[kind])
+		switch routes := n.routes[Broadcast]; {
+		case prefix == path && len(n.routes[Track]) > 0:
+			levels = append(levels, slices.Concat(n.routes[Track], parent))
+			parent = nil
+		case prefix == path || len(routes) == 0: // nothing that leads to it
+		case prefix.Len() == path.Len()-1:
+			parent = routes
+		default:
+			levels = append(levels, routes)
 		}
 	}
-	if len(above) == 1 {
-		return above[0]
+	if len(parent) > 0 {
+		levels = append(levels, parent)
 	}
-	slices.Reverse(above)
-	return slices.Concat(above...)
+	slices.Reverse(levels)
+	return levels
 }
 
 // Snapshot returns all announcements, sorted by path, the best route of each

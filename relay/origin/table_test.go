@@ -172,6 +172,47 @@ func TestTrack(t *testing.T) {
 	}
 }
 
+// TestRefusalIsFinal: a source that refuses is asked in vain, not one that has
+// announced less of the path.
+func TestRefusalIsFinal(t *testing.T) {
+	for name, tc := range map[string]struct {
+		announced []string
+		refuse    string // announcements whose source has nothing begin so
+		ok        func(Announcement) bool
+		want      string // "" for the refusal
+	}{
+		"a longer broadcast":              {announced: []string{"client broadcast a", "peer broadcast a/b"}, refuse: "peer"},
+		"another route of the level":      {announced: []string{"client broadcast a", "peer broadcast a/b x", "client broadcast a/b"}, refuse: "client", want: "peer broadcast a/b x"},
+		"a track, and its broadcast":      {announced: []string{"client broadcast a/b", "peer track a/b/c"}, refuse: "peer", want: "client broadcast a/b"},
+		"a track, and a broadcast above":  {announced: []string{"client broadcast a", "peer track a/b/c"}, refuse: "peer"},
+		"a track and its broadcast both":  {announced: []string{"client broadcast a", "peer broadcast a/b", "peer track a/b/c"}, refuse: "peer"},
+		"a level that is not to be seen":  {announced: []string{"client broadcast a", "peer broadcast a/b"}, refuse: "peer", ok: notPeer, want: "client broadcast a"},
+		"a track that is not to be seen":  {announced: []string{"client broadcast a", "client broadcast a/b", "peer track a/b/c"}, refuse: "client broadcast a/b", ok: notPeer},
+		"the broadcast of everything":     {announced: []string{"client broadcast /", "peer broadcast a"}, refuse: "peer"},
+		"the only one there is, refusing": {announced: []string{"client broadcast /"}, refuse: "client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := NewTable()
+			for _, s := range tc.announced {
+				a := announcement(t, s)
+				if strings.HasPrefix(s, tc.refuse) {
+					a.Source.(*source).err = moq.ErrUnauthorized
+				}
+				if _, err := table.Announce(a); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, got, err := table.Track(moq.ParsePath("a/b/c"), tc.ok)
+			switch {
+			case tc.want == "" && !errors.Is(err, moq.ErrUnauthorized):
+				t.Errorf("from %+v: %v, want a refusal", got, err)
+			case tc.want != "" && (err != nil || got.Source.(*source).name != tc.want):
+				t.Errorf("from %+v: %v, want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
 func TestSnapshot(t *testing.T) {
 	table := NewTable()
 	for _, s := range []string{"peer track b", "client broadcast a", "client track b", "peer track a/c"} {
