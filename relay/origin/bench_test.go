@@ -2,6 +2,7 @@ package origin
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
@@ -63,6 +64,37 @@ func BenchmarkWatch(b *testing.B) {
 		}
 		w.Close()
 	}
+}
+
+// BenchmarkBroadcasts measures a watch of broadcasts that is told 10 000 paths, and
+// what it holds of each afterwards.
+func BenchmarkBroadcasts(b *testing.B) {
+	table := filled(b)
+	b.ReportAllocs()
+	var held uint64
+	for b.Loop() {
+		w := table.WatchBroadcasts(moq.NewPath("live"), nil)
+		before := heap()
+		for n := 0; ; n++ {
+			e, err := w.Next(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if e.Type == Live {
+				break
+			}
+		}
+		held = heap() - before
+		w.Close()
+	}
+	b.ReportMetric(float64(held)/benchPaths, "held-B/path")
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // BenchmarkRoute measures the way to a track among 10 000 broadcasts.

@@ -16,11 +16,14 @@ type Broadcasts struct {
 	queue  []Event
 }
 
-// broadcast is one path that a [Broadcasts] has told of.
+// broadcast is one path that a [Broadcasts] has told of. Nearly all have one route,
+// and there may be very many.
 type broadcast struct {
-	told   Announcement
-	from   subjectKey // what was told is the route of
-	routes map[subjectKey]Announcement
+	told Announcement
+	from subjectKey // what was told is the route of
+	// others are the routes but that of from, and that too if what was told is of one
+	// before it, which led to the same source. Nil: there are none.
+	others map[subjectKey]Announcement
 }
 
 // subjectKey names an announced path of a kind.
@@ -83,17 +86,41 @@ func (b *Broadcasts) take(event Event) {
 	}
 	k := b.known[a.Path]
 	if k == nil {
-		k = &broadcast{told: a, from: key, routes: make(map[subjectKey]Announcement)}
-		b.known[a.Path] = k
+		b.known[a.Path] = &broadcast{told: a, from: key}
 		b.queue = append(b.queue, Event{Active, a})
 	} else if k.from == key {
-		k.told = a
+		k.tell(a, key)
 		b.queue = append(b.queue, Event{Updated, a})
 	} else if key.isCloser(k.from) {
 		b.queue = append(b.queue, Event{Ended, k.told}, Event{Active, a})
-		k.told, k.from = a, key
+		if _, ok := k.others[k.from]; !ok {
+			k.add(k.told, k.from)
+		}
+		k.tell(a, key)
+	} else {
+		k.add(a, key)
 	}
-	k.routes[key] = a
+}
+
+// tell notes that a route is told now.
+func (k *broadcast) tell(a Announcement, key subjectKey) {
+	k.told, k.from = a, key
+	k.drop(key)
+}
+
+// add notes a route that is not the one that was told.
+func (k *broadcast) add(a Announcement, key subjectKey) {
+	if k.others == nil {
+		k.others = make(map[subjectKey]Announcement)
+	}
+	k.others[key] = a
+}
+
+func (k *broadcast) drop(key subjectKey) {
+	delete(k.others, key)
+	if len(k.others) == 0 {
+		k.others = nil
+	}
 }
 
 // isCloser tells whether what is subscribed below both goes by way of a and not of
@@ -115,30 +142,30 @@ func (b *Broadcasts) remove(key subjectKey, path moq.Path) {
 	if k == nil {
 		return
 	}
-	delete(k.routes, key)
-	if len(k.routes) == 0 {
+	k.drop(key)
+	if k.from != key {
+		return
+	}
+	if k.others == nil {
 		delete(b.known, path)
 		b.queue = append(b.queue, Event{Ended, k.told})
 		return
 	}
-	if k.from != key {
+	next := k.closest()
+	a := k.others[next]
+	if a.Source == k.told.Source && !key.isCloser(next) {
+		k.from = next // and in others still
 		return
 	}
-	k.from = k.closest()
-	ended := k.told
-	k.told = k.routes[k.from]
-	if k.told.Source == ended.Source && !key.isCloser(k.from) {
-		k.told = ended
-		return
-	}
-	b.queue = append(b.queue, Event{Ended, ended}, Event{Active, k.told})
+	b.queue = append(b.queue, Event{Ended, k.told}, Event{Active, a})
+	k.tell(a, next)
 }
 
-// closest returns the route that what is subscribed goes by, one that leads to
+// closest returns the other route that what is subscribed goes by, one that leads to
 // the source that was told if there is a choice.
 func (k *broadcast) closest() subjectKey {
 	var best subjectKey
-	for key, a := range k.routes {
+	for key, a := range k.others {
 		isAlike := best.reach() == key.reach()
 		if best == (subjectKey{}) || key.isCloser(best) || isAlike && a.Source == k.told.Source {
 			best = key

@@ -70,6 +70,29 @@ func TestBroadcasts(t *testing.T) {
 	}
 }
 
+// TestBroadcastsHoldLittle: a broadcast with one route, as nearly all are, costs no
+// map of its own.
+func TestBroadcastsHoldLittle(t *testing.T) {
+	table := NewTable()
+	const paths = 1000
+	for i := range paths {
+		announce(t, table, fmt.Sprint("client broadcast demo/", i))
+	}
+	allocs := testing.AllocsPerRun(10, func() {
+		b := table.WatchBroadcasts(moq.Path{}, nil)
+		defer b.Close()
+		for {
+			if e, err := b.Next(t.Context()); err != nil || e.Type == Live {
+				return
+			}
+		}
+	})
+	// The item and the list element of the watch, the broadcast, and its event.
+	if perPath := allocs / paths; perPath > 4.2 {
+		t.Errorf("%.1f allocations per path", perPath)
+	}
+}
+
 // TestReachable: the longest broadcast above the prefix is told as one at the
 // prefix, until a longer one comes.
 func TestReachable(t *testing.T) {

@@ -33,7 +33,10 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
 	if !s.Spawn(func() { cancel(s.AwaitLeave(r)) }) || !s.onStop(ctx, stream, cancel) {
 		return
 	}
-	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude), ids: make(map[string]uint64)}
+	t := &teller{session: s, stream: stream, prefix: s.root.Append(ask.Prefix...), exclude: origin.Hop(ask.Exclude)}
+	if s.version.HasCosts() {
+		t.ids = make(map[string]uint64)
+	}
 	if err := t.tell(ctx); !errors.Is(err, io.EOF) {
 		s.Refuse(stream, moq.ErrCancelled)
 		return
@@ -51,7 +54,7 @@ type teller struct {
 	exclude origin.Hop // what came this way is left out
 
 	// Owned by tell.
-	ids  map[string]uint64 // by suffix, of what is announced now, in lite-06
+	ids  map[string]uint64 // by suffix, of what is announced now; nil before lite-06
 	next uint64
 	buf  []byte
 }
@@ -115,10 +118,12 @@ func (t *teller) tellInitial(ctx context.Context, watch watch) error {
 	for _, event := range initial {
 		t.buf = t.append(t.buf, event)
 	}
-	if len(t.buf) == 0 {
+	b := t.buf
+	t.buf = nil // what follows is short
+	if len(b) == 0 {
 		return nil
 	}
-	_, err = t.stream.Write(t.buf)
+	_, err = t.stream.Write(b)
 	return err
 }
 
@@ -177,25 +182,37 @@ func (t *teller) suffix(a origin.Announcement) []string {
 func (t *teller) append(b []byte, event origin.Event) []byte {
 	v := t.session.version
 	a := event.Announcement
-	suffix := t.suffix(a)
-	key := strings.Join(suffix, "/")
-	m := wire.Announce{Suffix: suffix, Hops: t.hops(a), Warm: a.Warm, Cold: a.Cold}
+	m := wire.Announce{Suffix: t.suffix(a), Hops: t.hops(a), Warm: a.Warm, Cold: a.Cold}
 	switch {
 	case event.Type == origin.Active:
 		m.Kind = wire.AnnounceStart
-		t.ids[key] = t.next
-		t.next++
 	case event.Type == origin.Ended:
-		m.Kind, m.ID = wire.AnnounceEnd, t.ids[key]
-		delete(t.ids, key)
+		m.Kind = wire.AnnounceEnd
 	case v.HasCosts():
-		m.Kind, m.ID = wire.AnnounceUpdate, t.ids[key]
+		m.Kind = wire.AnnounceUpdate
 	case v == wire.Version05:
 		m.Kind = wire.AnnounceStart // in place of the one before
 	default:
 		return b // the publisher is the same: nothing that older versions say has changed
 	}
+	if t.ids != nil {
+		m.ID = t.id(m)
+	}
 	return m.Append(b, v)
+}
+
+// id returns the number of an announcement, which a START gives it and an END takes.
+func (t *teller) id(m wire.Announce) uint64 {
+	key := strings.Join(m.Suffix, "/")
+	switch m.Kind {
+	case wire.AnnounceStart:
+		t.ids[key] = t.next
+		t.next++
+	case wire.AnnounceEnd:
+		defer delete(t.ids, key)
+	case wire.AnnounceUpdate: // keeps it
+	}
+	return t.ids[key]
 }
 
 // hops is the way of an announcement as the peer is told it: without us from
