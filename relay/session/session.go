@@ -139,7 +139,8 @@ type Limits struct {
 	// Subscriptions is how many subscriptions, fetches and requests for info the
 	// peer may have open.
 	Subscriptions int
-	// Interests is how many prefixes of announcements the peer may ask for.
+	// Interests is how many prefixes of announcements the peer may ask for. A client
+	// that asks for several is told of no more than 100 times Paths on all of them.
 	Interests int
 	// ControlRate is how many control messages per second are read, after a
 	// burst of ControlBurst. A peer that sends more is read more slowly, and

@@ -3,6 +3,7 @@ package moqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -37,7 +38,13 @@ func (s *Session) serveAnnounce(stream transport.Stream, r *base.Reader) {
 	if s.version.HasCosts() {
 		t.ids = make(map[string]uint64)
 	}
-	if err := t.tell(ctx); !errors.Is(err, io.EOF) {
+	defer func() { s.toldPaths.Add(-t.active) }()
+	switch err := t.tell(ctx); {
+	case errors.Is(err, moq.ErrOverloaded):
+		s.Log.Debug("stream refused", "error", err)
+		s.Refuse(stream, err)
+		return
+	case !errors.Is(err, io.EOF):
 		s.Refuse(stream, moq.ErrCancelled)
 		return
 	}
@@ -57,6 +64,9 @@ type teller struct {
 	ids  map[string]uint64 // by suffix, of what is announced now; nil before lite-06
 	next uint64
 	buf  []byte
+
+	// Owned by tell until that returns.
+	active int64 // paths that the peer knows by this stream
 }
 
 // tell writes what is announced and what changes, until ctx is done or the peer
@@ -78,6 +88,9 @@ func (t *teller) tell(ctx context.Context) error {
 			return err
 		}
 		t.buf = t.append(t.buf[:0], event)
+		if err := t.mayGoOn(); err != nil {
+			return err
+		}
 		if _, err := t.stream.Write(t.buf); err != nil {
 			return err
 		}
@@ -110,6 +123,7 @@ func (t *teller) tellInitial(ctx context.Context, watch watch) error {
 	}
 	v := t.session.version
 	if v.IsInBand() {
+		t.count(int64(min(len(initial), initSuffixes)))
 		t.buf, initial = t.appendInit(t.buf, initial)
 	}
 	if v.HasSetup() {
@@ -120,6 +134,9 @@ func (t *teller) tellInitial(ctx context.Context, watch watch) error {
 	}
 	b := t.buf
 	t.buf = nil // what follows is short
+	if err := t.mayGoOn(); err != nil {
+		return err
+	}
 	if len(b) == 0 {
 		return nil
 	}
@@ -186,8 +203,10 @@ func (t *teller) append(b []byte, event origin.Event) []byte {
 	switch {
 	case event.Type == origin.Active:
 		m.Kind = wire.AnnounceStart
+		t.count(1)
 	case event.Type == origin.Ended:
 		m.Kind = wire.AnnounceEnd
+		t.count(-1)
 	case v.HasCosts():
 		m.Kind = wire.AnnounceUpdate
 	case v == wire.Version05:
@@ -199,6 +218,24 @@ func (t *teller) append(b []byte, event origin.Event) []byte {
 		m.ID = t.id(m)
 	}
 	return m.Append(b, v)
+}
+
+// count notes that the peer knows so many paths more.
+func (t *teller) count(n int64) {
+	t.active += n
+	t.session.toldPaths.Add(n)
+}
+
+// mayGoOn bounds what a client knows by all of its streams together, each of which
+// costs us memory for every path: it may ask for everything once, and for parts of
+// it as often as all that is no more than a node may announce.
+func (t *teller) mayGoOn() error {
+	s := t.session
+	total, limit := s.toldPaths.Load(), int64(s.Config.Limits.ForNode().Paths)
+	if s.IsNode() || total <= limit || total == t.active {
+		return nil
+	}
+	return fmt.Errorf("%d paths are told on all streams together: %w", total, moq.ErrOverloaded)
 }
 
 // id returns the number of an announcement, which a START gives it and an END takes.

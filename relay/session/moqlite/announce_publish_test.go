@@ -7,6 +7,7 @@ import (
 
 	"github.com/moqrelay/moqrelay/relay/moq"
 	"github.com/moqrelay/moqrelay/relay/origin"
+	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/session/sessiontest"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
@@ -443,5 +444,35 @@ func TestManyBroadcasts(t *testing.T) {
 			t.Errorf("%d paths were not told", len(want))
 		}
 		s.WantSilence(soon)
+	})
+}
+
+// TestToldPaths: who asks for the same again and again is told of so much in all, and
+// who asks once of everything.
+func TestToldPaths(t *testing.T) {
+	each(t, versions, func(w *world) { w.Config.Limits = session.Limits{Paths: 1} }, func(w *world, v wire.Version) {
+		for i := range 60 {
+			w.Publish(fmt.Sprint("cam", i), "v")
+		}
+		p := w.client(v)
+		first := p.OpenStream(watchHex(v, ""))
+		readAnnounced(w, v, first, 60)
+		code := wire.CodeEvicted
+		if v.HasCosts() {
+			code = wire.ResetNoCapacity
+		}
+		p.OpenStream(watchHex(v, "")).WantReset(code)
+		narrow := p.OpenStream(watchHex(v, "cam7"))
+		readAnnounced(w, v, narrow, 1)
+		for i := range 39 { // up to the limit
+			w.Publish(fmt.Sprint("more", i), "v")
+		}
+		settle()
+		w.Publish("late", "v") // one too many
+		first.WantResetAfterData(code)
+		p.wantAlive()
+		settle()
+		second := p.OpenStream(watchHex(v, "cam8"))
+		readAnnounced(w, v, second, 1)
 	})
 }

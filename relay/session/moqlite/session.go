@@ -25,10 +25,11 @@ type Session struct {
 	pace    *session.Pace // of a node's control messages; nil: it is a client
 	control *base.Reader  // the Session stream of lite-01 and lite-02
 
-	hasSetup atomic.Bool                // SETUP has begun to come
-	setup    atomic.Pointer[wire.Setup] // what the peer has said, nil before
-	told     chan struct{}              // closed when setup is there
-	silent   atomic.Uint64              // bytes received when nothing came any more; see Doubt
+	hasSetup  atomic.Bool                // SETUP has begun to come
+	setup     atomic.Pointer[wire.Setup] // what the peer has said, nil before
+	told      chan struct{}              // closed when setup is there
+	toldPaths atomic.Int64               // that the peer knows, by all Announce streams
+	silent    atomic.Uint64              // bytes received when nothing came any more; see Doubt
 
 	// Written before requests are served, not later.
 	mailbox *moq.Mailbox // datagrams for the peer; nil: it takes none
