@@ -44,7 +44,7 @@ type Upstream struct {
 	Track     *moq.Track
 	Refusal   error // why groups are stopped that are on their way when it is over
 	base      *Base
-	moved     chan struct{} // holds 1: receiving or quietSince has changed
+	moved     chan struct{} // holds 1: receiving, quietSince or held has changed
 	gone      chan struct{} // closed when the peer has withdrawn the path
 	withdraw  sync.Once     // closes gone
 	left      chan struct{} // closed when the track is to come another way
@@ -166,9 +166,14 @@ func (u *Upstream) Look() { notify(u.moved) }
 
 // Hold says whether the peer is being asked about the track, so that somebody may
 // wait for that who has not subscribed.
-func (u *Upstream) Hold(held bool) { u.held.Store(held) }
+func (u *Upstream) Hold(held bool) {
+	u.held.Store(held)
+	notify(u.moved)
+}
 
-// AwaitDemand waits until the session is ready and somebody has subscribed.
+// AwaitDemand waits until the session is ready and somebody has subscribed. If
+// nobody has for the linger, and the track is not held, it ends. The linger is the
+// whole one on a session that is ending as well: the peer has nothing to wait for.
 func (u *Upstream) AwaitDemand() error {
 	gone := u.base.Conn.Context()
 	select {
@@ -176,8 +181,10 @@ func (u *Upstream) AwaitDemand() error {
 	case <-gone.Done():
 		return u.base.EndOfConn(context.Cause(gone))
 	}
-	idle := time.NewTimer(u.linger())
+	linger := max(u.base.Config.Linger, 0)
+	idle := time.NewTimer(linger)
 	defer idle.Stop()
+	expired := false // while the track was held
 	for {
 		demand, changed := u.Track.Demand()
 		if demand.Subscribers > 0 {
@@ -188,10 +195,18 @@ func (u *Upstream) AwaitDemand() error {
 		case <-u.Track.Ended():
 			return u.Track.Err()
 		case <-idle.C:
-			if !u.held.Load() && u.Track.EndIfIdle() {
+			if expired = u.held.Load(); expired {
+				continue // to Hold: a timer would fire again and again if the linger is short
+			}
+			if u.Track.EndIfIdle() {
 				return moq.ErrCancelled
 			}
-			idle.Reset(u.linger())
+			idle.Reset(linger)
+		case <-u.moved:
+			if expired && !u.held.Load() {
+				expired = false
+				idle.Reset(linger)
+			}
 		case <-gone.Done():
 			return u.base.EndOfConn(context.Cause(gone))
 		}

@@ -180,3 +180,29 @@ func TestTrackAskerLeaves(t *testing.T) {
 		s.wantAlive()
 	})
 }
+
+// TestTrackOfALeavingPublisher: a track that is asked about, and that nobody has
+// subscribed, is waited for at rest, however short the linger, and known as long as
+// that is after the answer although the publisher leaves.
+func TestTrackOfALeavingPublisher(t *testing.T) {
+	for _, linger := range []time.Duration{-1, 500 * time.Millisecond} {
+		change := func(w *world) { w.Config.Linger = linger }
+		each(t, withSetup, change, func(w *world, v wire.Version) {
+			p, s := w.publisher(v), w.client(v)
+			p.OpenStream("05 01 00").Fin() // GOAWAY
+			settle()
+			q := s.question()
+			asked := p.Accept(trackHex)
+			q.WantSilence(time.Second) // in a busy loop this second would not pass
+			asked.Send(p.infoHex())
+			if linger > 0 {
+				q.Want(p.infoHex())
+				q.WantEOF()
+			}
+			time.Sleep(time.Second)
+			if live := w.session(0).Live(); len(live) > 0 {
+				t.Errorf("%d tracks are left", len(live))
+			}
+		})
+	}
+}
