@@ -131,24 +131,6 @@ func (t *Track) Demand() (Demand, <-chan struct{}) {
 	return t.demand, t.demandChanged
 }
 
-// FirstWanted returns the lowest group that the subscribers have named as their
-// first one; false if one of them has named none, or there are none.
-func (t *Track) FirstWanted() (uint64, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	first, found := uint64(math.MaxUint64), false
-	for _, s := range t.subscriptions {
-		switch {
-		case s.closed:
-		case s.options.Start == nil:
-			return 0, false
-		default:
-			first, found = min(first, *s.options.Start), true
-		}
-	}
-	return first, found
-}
-
 // demandLocked computes the demand anew.
 func (t *Track) demandLocked() {
 	var d Demand
@@ -168,11 +150,17 @@ func (t *Track) demandLocked() {
 // with returns the demand with one more subscriber.
 func (d Demand) with(o SubscribeOptions) Demand {
 	recent := o.Recent && o.MaxAge != Newest
+	first, named := uint64(0), o.Start != nil
+	if named {
+		first = *o.Start
+	}
 	if d.Subscribers == 0 {
-		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge, Recent: recent}
+		return Demand{Subscribers: 1, Priority: o.Priority, Order: o.Order, MaxAge: o.MaxAge, Recent: recent, Named: named, First: first}
 	}
 	d.Subscribers++
 	d.Recent = d.Recent || recent
+	d.Named = d.Named && named
+	d.First = min(d.First, first) // 0 where one has named none
 	d.Priority = max(d.Priority, o.Priority)
 	d.Order = min(d.Order, o.Order)
 	if d.MaxAge == 0 || o.MaxAge == 0 {

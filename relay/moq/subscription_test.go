@@ -407,12 +407,12 @@ func TestDemand(t *testing.T) {
 		do   func()
 		want Demand
 	}{
-		{func() {}, Demand{1, 10, Ascending, time.Second, false}},
-		{func() { subscribe(t, track, SubscribeOptions{Priority: 5, Order: Ascending, MaxAge: time.Minute}) }, Demand{2, 10, Ascending, time.Minute, false}},
-		{func() { subscribe(t, track, SubscribeOptions{Priority: 20}) }, Demand{3, 20, Descending, 0, false}},
-		{func() { a.Update(SubscribeOptions{Priority: 30}) }, Demand{3, 30, Descending, 0, false}},
-		{a.Close, Demand{2, 20, Descending, 0, false}},
-		{a.Close, Demand{2, 20, Descending, 0, false}},
+		{func() {}, Demand{Subscribers: 1, Priority: 10, Order: Ascending, MaxAge: time.Second}},
+		{func() { subscribe(t, track, SubscribeOptions{Priority: 5, Order: Ascending, MaxAge: time.Minute}) }, Demand{Subscribers: 2, Priority: 10, Order: Ascending, MaxAge: time.Minute}},
+		{func() { subscribe(t, track, SubscribeOptions{Priority: 20}) }, Demand{Subscribers: 3, Priority: 20}},
+		{func() { a.Update(SubscribeOptions{Priority: 30}) }, Demand{Subscribers: 3, Priority: 30}},
+		{a.Close, Demand{Subscribers: 2, Priority: 20}},
+		{a.Close, Demand{Subscribers: 2, Priority: 20}},
 	}
 	for i, step := range steps {
 		before, changed := track.Demand()
@@ -426,6 +426,38 @@ func TestDemand(t *testing.T) {
 			if got == before {
 				t.Errorf("step %d: told of no change", i)
 			}
+		default:
+			if got != before {
+				t.Errorf("step %d: not told", i)
+			}
+		}
+	}
+}
+
+// TestDemandFirst: a first group is wanted if all have named one, and a change of it
+// is told.
+func TestDemandFirst(t *testing.T) {
+	track := newTrack(t, TrackConfig{})
+	a := subscribe(t, track, SubscribeOptions{Start: new(uint64(9))})
+	b := subscribe(t, track, SubscribeOptions{Start: new(uint64(7))})
+	steps := []struct {
+		do   func()
+		want Demand
+	}{
+		{func() {}, Demand{Subscribers: 2, Named: true, First: 7}},
+		{func() { a.Update(SubscribeOptions{Start: new(uint64(5))}) }, Demand{Subscribers: 2, Named: true, First: 5}},
+		{func() { b.Update(SubscribeOptions{}) }, Demand{Subscribers: 2}},
+		{b.Close, Demand{Subscribers: 1, Named: true, First: 5}},
+	}
+	for i, step := range steps {
+		before, changed := track.Demand()
+		step.do()
+		got, _ := track.Demand()
+		if got != step.want {
+			t.Errorf("step %d: demand %+v, want %+v", i, got, step.want)
+		}
+		select {
+		case <-changed:
 		default:
 			if got != before {
 				t.Errorf("step %d: not told", i)

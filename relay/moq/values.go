@@ -59,6 +59,8 @@ type Demand struct {
 	Order       Order         // Ascending only if all ask for it
 	MaxAge      time.Duration // the longest asked for; 0, no limit, is longer than any
 	Recent      bool          // one of them begins with what is recent, and more than the newest
+	Named       bool          // all have named a first group
+	First       uint64        // the lowest of those; 0 if not all have
 }
 
 // Limits bound what one track and each of its subscriptions may hold. A field

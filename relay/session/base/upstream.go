@@ -224,12 +224,11 @@ func (u *Upstream) linger() time.Duration {
 
 // First is the first group that the peer is to be asked for, if all subscribers
 // have named one: they had the track of another node before.
-func (u *Upstream) First() *uint64 {
-	first, ok := u.Track.FirstWanted()
-	if !ok {
+func First(d moq.Demand) *uint64 {
+	if !d.Named {
 		return nil
 	}
-	return &first
+	return &d.First
 }
 
 // AskAge is the age that the peer is asked to keep to. Where only the newest group
@@ -246,8 +245,8 @@ func AskAge(d moq.Demand) time.Duration {
 // by Attend alone.
 type Asked interface {
 	// Tell tells the peer of the demand if that has changed, and returns when to
-	// call it again at the latest.
-	Tell(d moq.Demand, now time.Time) time.Duration
+	// call it again at the latest. With an error the subscription ends.
+	Tell(d moq.Demand, now time.Time) (time.Duration, error)
 	// Complete tells whether all groups are known to have come that the peer has
 	// said it would send.
 	Complete() bool
@@ -330,9 +329,11 @@ func (a *attendance) look(now time.Time, isAnswered bool) (changed <-chan struct
 	if demand.Subscribers > 0 {
 		a.idleSince = time.Time{}
 		if isAnswered && a.closingAt.IsZero() {
-			wait = min(wait, a.asked.Tell(demand, now))
+			var again time.Duration
+			again, over = a.asked.Tell(demand, now)
+			wait = min(wait, again)
 		}
-		return changed, wait, nil
+		return changed, wait, over
 	}
 	if a.idleSince.IsZero() {
 		a.idleSince = now

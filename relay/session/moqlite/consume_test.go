@@ -586,3 +586,88 @@ func TestTracksEndWithTheSession(t *testing.T) {
 		}
 	})
 }
+
+// TestStartsLate: a first group that the publisher has not come to holds up only who
+// has named it: for who wants a lower one, or the latest, it is subscribed anew.
+func TestStartsLate(t *testing.T) {
+	far := cam(0)
+	far.Start = new(uint64(1 << 60))
+	near := cam(0)
+	near.Start = new(uint64(3))
+	tests := []struct {
+		name   string
+		second wire.Subscribe
+		after  time.Duration // when that comes
+		wait   time.Duration // until it is asked for
+	}{
+		{"for the latest", cam(0), time.Second, 0},
+		{"for a lower one", near, time.Second, 0},
+		{"the first may still come", cam(0), 100 * time.Millisecond, startWait - 100*time.Millisecond},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			each(t, versions[2:], nil, func(w *world, v wire.Version) {
+				p, early := w.publisher(v), w.client(v)
+				early.subscribe(far)
+				up := p.serve(far)
+				late := w.client(v)
+				time.Sleep(tt.after)
+				start := time.Now()
+				late.subscribe(tt.second).Want(late.okHex())
+				again := tt.second
+				again.ID = 1
+				fresh := p.Accept(p.hexOf(again))
+				fresh.Send(p.okHex() + p.startHex(5))
+				if took := time.Since(start); took < tt.wait-3*rtt || took > tt.wait+3*rtt {
+					t.Errorf("it was asked for after %v, want %v", took, tt.wait)
+				}
+				up.WantResetAfterData(p.cancelled())
+				up.WantStop(p.cancelled())
+				p.Uni(p.groupHex(0, 4, 'a')).WantStop(p.cancelled())
+				p.Uni(p.groupHex(1, 5, 'a')).Fin()
+				late.AcceptUni(late.groupHex(0, 5, 'a')).WantEOF()
+				early.WantNoUni(soon)
+				w.client(v).subscribe(cam(0)) // joins the others
+				p.WantNoStream(time.Second)
+			})
+		})
+	}
+	t.Run("the publisher names it as well", func(t *testing.T) {
+		each(t, withSetup, nil, func(w *world, v wire.Version) {
+			p, s := w.publisher(v), w.client(v)
+			s.subscribe(far)
+			said := wire.SubscribeReply{Type: wire.ReplyOK, Group: *far.Start}.Append(nil, v)
+			p.serve(far).SendBytes(said)
+			time.Sleep(time.Second)
+			w.client(v).subscribe(cam(0))
+			p.Accept(p.hexOf(cam(1)))
+			if largest, ok := w.session(0).Live()[0].Largest(); ok {
+				t.Errorf("the track has come to %+v", largest)
+			}
+		})
+	})
+	t.Run("once groups come it stands", func(t *testing.T) {
+		each(t, versions[2:], nil, func(w *world, v wire.Version) {
+			p, s := w.publisher(v), w.client(v)
+			s.subscribe(near)
+			p.serve(near)
+			p.Uni(p.groupHex(0, 3, 'a')).Fin()
+			s.AcceptUni(s.groupHex(0, 3, 'a')).WantEOF()
+			time.Sleep(time.Second)
+			w.client(v).subscribe(cam(0))
+			p.WantNoStream(time.Second)
+		})
+	})
+	t.Run("for one who changes his mind", func(t *testing.T) {
+		each(t, versions[2:], nil, func(w *world, v wire.Version) {
+			p, s := w.publisher(v), w.client(v)
+			sub := s.subscribe(far)
+			p.serve(far)
+			time.Sleep(time.Second)
+			sub.SendBytes(wire.SubscribeUpdate{Priority: 2, MaxAge: 250, Start: near.Start}.Append(nil, v))
+			again := near
+			again.ID = 1
+			p.Accept(p.hexOf(again))
+		})
+	})
+}

@@ -20,19 +20,26 @@ import (
 // elsewhere, once the track is.
 const resumeWait = 2 * time.Second
 
+// startWait is how long the first group that a publisher was asked for may take to
+// come before a lower one is asked for.
+const startWait = 500 * time.Millisecond
+
 // upstream is a subscription at the peer, shared by all who ask for the path.
 type upstream struct {
 	*base.Upstream
 	session   *Session
 	broadcast []string
 	name      string
-	id        uint64
 	publisher origin.Hop // 0 if it is unknown
 	resume    *uint64    // first group that another session has left
+
+	// Owned by run; changed while session.mu is held.
+	id uint64
 
 	mu      sync.Mutex
 	first   uint64 // the group that comes first
 	started bool   // first is known
+	begun   bool   // a group has begun to come
 	end     uint64 // no group from this one on will come
 	hasEnd  bool
 }
@@ -214,8 +221,28 @@ func (u *upstream) run() {
 		}
 		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
 		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
-		err = u.subscribe()
+		for err = u.subscribe(); errors.Is(err, errStartsLate); err = u.subscribe() {
+			u.renumber()
+		}
 	}
+}
+
+// errStartsLate is why a subscription is made again whose first group is yet to come
+// while some who share it want a lower one, or the latest.
+var errStartsLate = errors.New("the first group is yet to come")
+
+// renumber takes another id for a further subscription, of which nothing is known.
+func (u *upstream) renumber() {
+	s := u.session
+	s.mu.Lock()
+	delete(s.receiving, u.id)
+	u.id = s.nextID
+	s.nextID++
+	s.receiving[u.id] = u
+	s.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.started, u.begun, u.hasEnd = false, false, false
 }
 
 // finish ends the track, or has it parked if its publisher may still be there.
@@ -367,11 +394,11 @@ func (u *upstream) firstOf(d moq.Demand) *uint64 {
 	if d.Recent && !u.session.version.HasCosts() {
 		return nil
 	}
-	return u.First()
+	return base.First(d)
 }
 
 // subscribe opens the Subscribe stream and attends to it until the subscription
-// is over. It returns what the track ends with.
+// is over. It returns what the track ends with, or errStartsLate.
 func (u *upstream) subscribe() error {
 	s := u.session
 	ctx, cancel := context.WithTimeoutCause(s.Conn.Context(), base.AnswerTimeout, base.ErrNoAnswer)
@@ -397,7 +424,11 @@ func (u *upstream) subscribe() error {
 	if !s.Spawn(func() { a.ended <- a.read(base.NewReader(stream)) }) {
 		return moq.ErrGoingAway
 	}
-	return u.Attend(ctx, a, a.answered, a.ended)
+	err = u.Attend(ctx, a, a.answered, a.ended)
+	if errors.Is(err, errStartsLate) {
+		a.awaitRead()
+	}
+	return err
 }
 
 // attendance is an upstream subscription whose SUBSCRIBE has been sent.
@@ -412,6 +443,14 @@ type attendance struct {
 	// Owned by Attend.
 	told   wire.SubscribeUpdate // what the peer knows
 	toldAt time.Time
+}
+
+// awaitRead waits until nothing more is taken of what the publisher says.
+func (a *attendance) awaitRead() {
+	select {
+	case <-a.ended: //nolint:errcheck // why it has ended was our doing
+	case <-a.session.Conn.Context().Done():
+	}
 }
 
 // read reads what the publisher says of the subscription until it ends the
@@ -460,12 +499,14 @@ func (a *attendance) take(reply wire.SubscribeReply) {
 }
 
 // start notes the first group that will come. Those before it that were asked
-// for never do.
+// for never do. One that is named as it was asked for may be far ahead of the track.
 func (a *attendance) start(group uint64) {
 	a.mu.Lock()
 	a.first, a.started = group, true
 	a.mu.Unlock()
-	a.Track.SetLargest(moq.Location{Group: group})
+	if a.asked.Start == nil || *a.asked.Start < group {
+		a.Track.SetLargest(moq.Location{Group: group})
+	}
 	if a.asked.Start != nil && *a.asked.Start < group {
 		a.Track.Drop(*a.asked.Start, group-1, moq.UpstreamReset)
 	}
@@ -475,6 +516,7 @@ func (a *attendance) start(group uint64) {
 // came notes that a group has begun to come.
 func (u *upstream) came(sequence uint64) {
 	u.mu.Lock()
+	u.begun = true
 	first := !u.started
 	if first {
 		u.first, u.started = sequence, true
@@ -494,18 +536,39 @@ func (u *upstream) Complete() bool {
 	return hasEnd && (end == 0 || started && (end <= first || u.Track.HasSettled(first, end-1)))
 }
 
-// Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
-func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
+// Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows. A
+// lower first group cannot be had like that, but with another subscription.
+func (a *attendance) Tell(demand moq.Demand, now time.Time) (wait time.Duration, over error) {
+	wait = time.Hour
+	if a.startsLate(demand) {
+		if wait = a.sent.Add(startWait).Sub(now); wait <= 0 {
+			return 0, errStartsLate
+		}
+	}
 	wanted := a.request(demand, a.told.Start)
 	if !a.session.mayUpdate() || wanted == a.told {
-		return time.Hour
+		return wait, nil
 	}
 	if left := a.toldAt.Add(base.UpdateInterval).Sub(now); left > 0 {
-		return left
+		return min(wait, left), nil
 	}
 	a.told, a.toldAt = wanted, now
 	_, _ = a.stream.Write(wanted.Append(nil, a.session.version)) // if that fails, read hears of it
-	return time.Hour
+	return wait, nil
+}
+
+// startsLate tells whether no group has come, and a lower one is wanted by now than
+// the first that was asked for.
+func (a *attendance) startsLate(d moq.Demand) bool {
+	start := a.told.Start
+	if start == nil || !a.session.version.HasUpdate() {
+		return false
+	}
+	a.mu.Lock()
+	begun := a.begun
+	a.mu.Unlock()
+	first := a.firstOf(d)
+	return !begun && (first == nil || *first < *start)
 }
 
 // Unsubscribe ends the stream from our side.

@@ -81,7 +81,8 @@ func (u *upstream) run() {
 	if err = u.AwaitDemand(); err == nil {
 		u.session.Config.Metrics.Subscribed(metrics.Up, 1)
 		defer u.session.Config.Metrics.Subscribed(metrics.Up, -1)
-		err = u.subscribe(u.First())
+		demand, _ := u.Track.Demand()
+		err = u.subscribe(base.First(demand))
 		if errors.Is(err, errStartsLate) {
 			u.renumber()
 			err = u.subscribe(nil)
@@ -214,18 +215,18 @@ func (a *attendance) learn(info wire.Info) {
 }
 
 // Tell sends a SUBSCRIBE_UPDATE if the demand differs from what the peer knows.
-func (a *attendance) Tell(demand moq.Demand, now time.Time) time.Duration {
+func (a *attendance) Tell(demand moq.Demand, now time.Time) (time.Duration, error) {
 	wanted := a.request(demand, nil)
 	if !a.session.marked || wanted.Priority == a.told.Priority && wanted.Order == a.told.Order && wanted.Expires == a.told.Expires {
-		return time.Hour
+		return time.Hour, nil
 	}
 	if left := a.toldAt.Add(base.UpdateInterval).Sub(now); left > 0 {
-		return left
+		return left, nil
 	}
 	a.told, a.toldAt = wanted, now
 	update := wire.SubscribeUpdate{Priority: wanted.Priority, Order: wanted.Order, Expires: wanted.Expires}
 	_, _ = a.stream.Write(update.Append(nil)) // if that fails, read hears of it
-	return time.Hour
+	return time.Hour, nil
 }
 
 // Complete does not know: nothing says which group is the last.
