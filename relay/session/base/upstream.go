@@ -391,7 +391,10 @@ func (a *attendance) settled(now time.Time) (time.Duration, bool) {
 
 // EndOfStream returns why something ended whose stream could not be read on.
 func (b *Base) EndOfStream(err error) error {
-	if e, ok := errors.AsType[*transport.StreamError](err); ok && e.Remote {
+	if e, ok := errors.AsType[*transport.StreamError](err); ok {
+		if !e.Remote {
+			return moq.ErrCancelled // by ourselves: the connection is well
+		}
 		return b.Codes.Reason(e.Code)
 	}
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, io.ErrUnexpectedEOF) {

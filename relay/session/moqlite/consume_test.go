@@ -122,6 +122,9 @@ func TestLinger(t *testing.T) {
 		g.WantStop(p.cancelled())
 		p.Uni(p.groupHex(0, 6, 'b')).WantStop(p.cancelled())
 		w.WantMetric("subscriptions", "side=up", 0)
+		if w.session(0).IsBroken() {
+			t.Error("the session counts as lost")
+		}
 		p.wantAlive()
 
 		fresh := s.subscribe(cam(2))
