@@ -134,7 +134,8 @@ func TestSubscriptionMovesBeforeTheEnd(t *testing.T) {
 
 // TestPublisherComesBack: a publisher whose connection is lost and that comes back
 // under the same hop is not missed: what it announced stands, and subscriptions
-// go on. One that does not come back is withdrawn, and they end.
+// go on, those that are made meanwhile as well. One that does not come back is
+// withdrawn, and they end.
 func TestPublisherComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := relaytest.NewNetwork(t, 10*time.Millisecond)
@@ -152,11 +153,17 @@ func TestPublisherComesBack(t *testing.T) {
 		defer announced.Close()
 
 		first.Abort()
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second)
+		late := subscribeTo(t, lite(n, "late viewer", node, 0), "demo", "video")
+		defer late.Close()
+		time.Sleep(time.Second)
 		again := lite(n, "camera", node, 77)
 		again.Announce(track)
 		if silence, _ := gaps(t, sub, 3*time.Second); silence > 500*time.Millisecond {
 			t.Errorf("%v of silence after the publisher was back", silence)
+		}
+		if silence, _ := gaps(t, late, time.Second); silence > 150*time.Millisecond {
+			t.Errorf("%v of silence for who has come meanwhile", silence)
 		}
 		if ended(announced) {
 			t.Error("viewers were told that the broadcast ended")

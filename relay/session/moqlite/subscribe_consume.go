@@ -45,6 +45,7 @@ type upstream struct {
 }
 
 // Track subscribes at the peer, unless that is done already, and returns at once.
+// Once the connection is lost there is no new track: one may be parked.
 func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	broadcast, name, ok := s.nameOf(path)
 	if !ok || !s.mayPublish(path) {
@@ -54,6 +55,10 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	if u, ok := s.upstreams[path]; ok {
 		s.mu.Unlock()
 		return u.Track, nil
+	}
+	if s.IsBroken() {
+		s.mu.Unlock()
+		return nil, moq.ErrGoingAway
 	}
 	u := &upstream{
 		Upstream:  s.NewUpstream(path, moq.Info{Priority: moq.DefaultPriority}),
@@ -65,7 +70,9 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	s.enterLocked(u)
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
-		u.finish(moq.ErrGoingAway)
+		s.leave(u)
+		u.End(moq.ErrGoingAway) // somebody else may have got it
+		return nil, moq.ErrGoingAway
 	}
 	return u.Track, nil
 }
