@@ -259,8 +259,7 @@ func (u *upstream) finish(err error) {
 	if errors.Is(err, moq.ErrEnded) {
 		u.settle()
 	}
-	demand, _ := u.Track.Demand()
-	if !u.mayPark() || demand.Subscribers == 0 || !s.isLost() && !u.HasLeft() || !errors.Is(err, moq.ErrGoingAway) {
+	if !u.mayGoOn(err) {
 		u.End(err)
 		return
 	}
@@ -271,6 +270,13 @@ func (u *upstream) finish(err error) {
 	u.Release(err)
 	s.Log.Debug("subscription lost", "track", u.Track.Path(), "error", err)
 	s.Config.Park(u.Track, u.publisher)
+}
+
+// mayGoOn tells whether the track may go on elsewhere that ends here with err.
+func (u *upstream) mayGoOn(err error) bool {
+	demand, _ := u.Track.Demand()
+	isOver := u.session.isLost() || u.HasLeft()
+	return isOver && u.mayPark() && demand.Subscribers > 0 && errors.Is(err, moq.ErrGoingAway)
 }
 
 // isLost tells whether what the peer publishes has to come another way: it is gone,
@@ -312,11 +318,8 @@ func (u *upstream) inform() {
 	if !known {
 		var err error
 		info, err = u.askInfo()
-		if err != nil && s.IsBroken() {
-			return // run sees to the track, which may go on elsewhere
-		}
 		if err != nil {
-			u.Track.End(err)
+			u.uninformed(err)
 			return
 		}
 		s.mu.Lock()
@@ -326,6 +329,24 @@ func (u *upstream) inform() {
 		s.mu.Unlock()
 	}
 	u.Track.Inform(info)
+}
+
+// uninformed ends the track because of err, but not if run sees to it, or has: it
+// may go on elsewhere, or does already.
+func (u *upstream) uninformed(err error) {
+	s := u.session
+	switch {
+	case s.IsBroken(), u.HasLeft():
+		return
+	case u.mayGoOn(err):
+		u.Leave()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.receiving[u.id] == u {
+		u.Track.End(err)
+	}
 }
 
 func (u *upstream) askInfo() (moq.Info, error) {

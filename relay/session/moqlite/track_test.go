@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/origin"
 	wire "github.com/moqrelay/moqrelay/relay/wire/moqlite"
 )
 
@@ -203,6 +205,56 @@ func TestTrackOfALeavingPublisher(t *testing.T) {
 			if live := w.session(0).Live(); len(live) > 0 {
 				t.Errorf("%d tracks are left", len(live))
 			}
+		})
+	}
+}
+
+// TestTrackRefusedLate: a track that goes on elsewhere does not end because the
+// publisher that it came from does not answer for it.
+func TestTrackRefusedLate(t *testing.T) {
+	tests := []struct {
+		name  string
+		leave func(w *world, p *peer, up, asked *stream)
+	}{
+		{"given up", func(w *world, _ *peer, _, _ *stream) {
+			w.session(0).GiveUp(moq.NewPath("cam"), 1000)
+		}},
+		{"the publisher leaves", func(_ *world, p *peer, up, _ *stream) {
+			p.OpenStream("05 01 00").Fin()
+			settle()
+			p.refuse(up, wire.ResetSessionClosed)
+		}},
+		{"the publisher leaves and does not say so of the subscription", func(_ *world, p *peer, _, asked *stream) {
+			p.OpenStream("05 01 00").Fin()
+			settle()
+			p.refuse(asked, wire.ResetSessionClosed)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parked := make(chan *moq.Track, 1)
+			change := func(w *world) { w.Config.Park = func(track *moq.Track, _ origin.Hop) { parked <- track } }
+			each(t, withSetup, change, func(w *world, v wire.Version) {
+				p, s := w.publisher(v), w.client(v)
+				s.subscribe(cam(0))
+				asked, typ := p.next()
+				up, _ := p.next()
+				if typ != byte(wire.StreamTrack) {
+					asked, up = up, asked
+				}
+				tt.leave(w, p, up, asked)
+				settle()
+				p.refuse(asked, wire.CodeNotFound)
+				settle()
+				select {
+				case track := <-parked:
+					if err := track.Err(); err != nil {
+						t.Errorf("the track ended with %v", err)
+					}
+				default:
+					t.Error("the track does not go on")
+				}
+			})
 		})
 	}
 }
