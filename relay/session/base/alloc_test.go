@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/moqrelay/moqrelay/relay/moq"
+	"github.com/moqrelay/moqrelay/relay/qlog"
 	"github.com/moqrelay/moqrelay/relay/session"
 	"github.com/moqrelay/moqrelay/relay/transport"
 	"github.com/moqrelay/moqrelay/relay/wire"
@@ -20,6 +21,7 @@ type sink struct {
 func (c sink) Context() context.Context                     { return c.ctx }
 func (c sink) Kind() transport.Kind                         { return transport.QUIC }
 func (c sink) RemoteAddr() net.Addr                         { return nil }
+func (c sink) Qlog() *qlog.Trace                            { return nil }
 func (c sink) Stats() transport.Stats                       { return transport.Stats{} }
 func (c sink) CloseWithError(uint32, string) error          { return nil }
 func (c sink) OpenUniStream() (transport.SendStream, error) { return &sinkStream{}, nil }

@@ -180,15 +180,21 @@ func (d *Delivery) Update(o moq.SubscribeOptions) {
 	b := d.base
 	b.mu.Lock()
 	d.mu.Lock()
-	before := d.priority
+	before, order := d.priority, d.order
 	d.priority, d.order = o.Priority, o.Order
 	d.mu.Unlock()
-	if b.serving[d.id] == d { // not while it is being removed
-		b.ranks.add(before, -1)
-		b.ranks.add(o.Priority, 1)
+	reranked := false
+	if b.serving[d.id] == d && o.Priority != before { // not while it is being removed
+		left, joined := b.ranks.add(before, -1), b.ranks.add(o.Priority, 1)
+		reranked = left || joined
 	}
 	b.mu.Unlock()
-	b.prioritise()
+	switch {
+	case reranked:
+		b.prioritise()
+	case o.Priority != before || o.Order != order:
+		d.prioritise()
+	}
 }
 
 func (d *Delivery) currentPriority() moq.Priority {
