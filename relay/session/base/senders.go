@@ -11,8 +11,18 @@ import (
 	"github.com/moqrelay/moqrelay/relay/transport"
 )
 
-// creditPoll is how often a subscription looks for credit for another stream.
-const creditPoll = 10 * time.Millisecond
+// A subscription that has no credit for another stream looks for it this often: at
+// first, when it mostly comes within a round trip, and at the least.
+const (
+	minCreditPoll = 10 * time.Millisecond
+	maxCreditPoll = 200 * time.Millisecond
+)
+
+// creditPoll is when to look again after so long a wait: what is added to it is at
+// most a quarter, or minCreditPoll.
+func creditPoll(waited time.Duration) time.Duration {
+	return min(max(waited/4, minCreditPoll), maxCreditPoll)
+}
 
 // launch starts to send a group. Without credit for its stream it waits, and
 // meanwhile skips to whatever is newest.
@@ -38,13 +48,15 @@ func (d *Delivery) launch(ctx context.Context, group *moq.GroupReader) error {
 // awaitCredit waits until a stream can be opened and returns it with the group
 // that is newest by then.
 func (d *Delivery) awaitCredit(ctx context.Context, group *moq.GroupReader) (transport.SendStream, *moq.GroupReader, error) {
-	ticker := time.NewTicker(creditPoll)
-	defer ticker.Stop()
+	began := time.Now()
+	timer := time.NewTimer(minCreditPoll)
+	defer timer.Stop()
 	expired, cancel := context.WithCancel(ctx) // has Next only look
 	cancel()
 	for {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(creditPoll(time.Since(began)))
 		case <-ctx.Done():
 			return nil, group, context.Cause(ctx)
 		}
