@@ -14,8 +14,10 @@ import (
 )
 
 // codes are the error codes of a session's version: one table up to lite-05,
-// and two from lite-06 on, in which 0 is an error on a stream.
-type codes struct{ s *Session }
+// and two from lite-06 on, in which 0 is an error on a stream. The version is that
+// of the token, as sessions may end while another is being settled: 0 stands for
+// lite-02 and lite-01, which have the same table.
+type codes struct{ version wire.Version }
 
 // Stream is the code that ends a stream.
 func (c codes) Stream(err error) uint32 {
@@ -25,7 +27,7 @@ func (c codes) Stream(err error) uint32 {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = moq.ErrTimeout
 	}
-	isNew := c.s.version.HasCosts()
+	isNew := c.version.HasCosts()
 	var code wire.Code
 	switch {
 	case errors.Is(err, errUnknownStream) && isNew:
@@ -128,7 +130,7 @@ func (c codes) Session(err error) uint32 {
 		fault = base.Protocol
 	}
 	_, panicked := errors.AsType[*session.PanicError](err)
-	isNew := c.s.version.HasCosts()
+	isNew := c.version.HasCosts()
 	code := wire.CodeTransport
 	switch {
 	case err == nil:
@@ -167,13 +169,13 @@ func (codes) SessionEnd(code uint32) bool { return code == 0 }
 // the same in either table, or stand in one.
 func (c codes) Reason(code uint32) *moq.EndError {
 	named := wire.Code(code)
-	detail := c.s.version.ResetName(named)
+	detail := c.version.ResetName(named)
 	reason := moq.Internal
 	switch {
 	case named >= wire.AppCode(0):
 		n, _ := named.App()
 		return &moq.EndError{Reason: moq.Cancelled, Detail: detail, App: min(n, math.MaxUint32-1) + 1}
-	case named == wire.CodeCancel && !c.s.version.HasCosts(), named == wire.ResetCancelled:
+	case named == wire.CodeCancel && !c.version.HasCosts(), named == wire.ResetCancelled:
 		reason = moq.Cancelled
 	case named == wire.CodeNotFound, named == wire.CodeUnroutable, named == wire.ResetNotFound, named == wire.ResetUnroutable:
 		reason = moq.NotFound

@@ -406,3 +406,15 @@ func TestPanic(t *testing.T) {
 		})
 	})
 }
+
+// TestCodesInHandshake: a session may be ended from outside while its version is
+// being settled in band. It is the race detector that looks.
+func TestCodesInHandshake(t *testing.T) {
+	each(t, versions[:2], nil, func(w *world, v wire.Version) {
+		p := w.connect(v)
+		settle()
+		s := w.session(0)
+		go func() { _ = s.Codes.Session(nil) }() // nothing orders it before or after the handshake
+		p.shake()
+	})
+}

@@ -236,9 +236,8 @@ func TestUnmappedCodes(t *testing.T) {
 // TestCodes: every end and every drop has a code in both tables, and none of them
 // is the other's cancel.
 func TestCodes(t *testing.T) {
-	for _, v := range versions {
-		s := &Session{version: v}
-		c := codes{s}
+	for _, v := range append([]wire.Version{0}, versions...) {
+		c := codes{v}
 		for reason := range oldReasons {
 			code := c.Stream(endError(reason))
 			cancel := uint32(wire.CodeCancel)

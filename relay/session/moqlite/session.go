@@ -88,7 +88,7 @@ func newSession(conn transport.Conn, c session.Config, isClient bool) *Session {
 		publishers: make(map[moq.Path]origin.Hop),
 	}
 	s.version, _ = wire.ParseToken(conn.Protocol()) // zero: to be settled in the handshake
-	s.Base = base.New(conn, c, isClient, codes{s})
+	s.Base = base.New(conn, c, isClient, codes{s.version})
 	return s
 }
 
