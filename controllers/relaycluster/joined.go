@@ -168,6 +168,7 @@ func (s *scope) clusterConnected() verdict {
 				why = reason
 			case partly:
 				missing = pod.Name + ": " + reason
+			case tied: // as it should be
 			}
 			if tie == apart || set.Role == resources.RoleRegion && (tie == tied || tie == partly) {
 				asked++
