@@ -98,9 +98,6 @@ type Config struct {
 	// once, in the handshake, before anything else of the session is served. Nil: it
 	// is one.
 	Identify func(mark string) bool
-	// Handshaken is called with the peer's mark as soon as it is known, before
-	// anything else of the session is served.
-	Handshaken func(mark string)
 	// Visible says what the peer may see and subscribe. Nil: everything.
 	Visible func(origin.Announcement) bool
 	// Told says what of that the peer is told of: what is not can be subscribed by
@@ -196,9 +193,6 @@ func (c Config) WithDefaults() Config {
 	c.NodeLimits = c.NodeLimits.withDefaults()
 	if c.Identify == nil {
 		c.Identify = func(string) bool { return true }
-	}
-	if c.Handshaken == nil {
-		c.Handshaken = func(string) {}
 	}
 	if c.Visible == nil {
 		c.Visible = func(origin.Announcement) bool { return true }

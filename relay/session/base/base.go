@@ -134,7 +134,6 @@ func (b *Base) Opened(protocol metrics.Protocol, peer metrics.Peer, mark string,
 	b.mark = mark
 	b.kind = metrics.SessionKind{Protocol: protocol, Transport: b.Conn.Kind().String(), Peer: peer}
 	b.Traffic = b.Config.Metrics.Traffic(peer)
-	b.Config.Handshaken(mark)
 	b.Config.Metrics.SessionOpened(b.kind, took)
 	b.Conn.Qlog().Record(qlog.SessionStarted{Protocol: string(protocol), Transport: b.kind.Transport, Peer: string(peer)})
 	b.mu.Lock()

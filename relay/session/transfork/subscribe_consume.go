@@ -44,7 +44,8 @@ func (s *Session) Track(path moq.Path) (*moq.Track, error) {
 	s.receiving[u.id] = u // before the publisher learns of it: groups may come before INFO
 	s.mu.Unlock()
 	if !s.Spawn(u.run) {
-		u.end(moq.ErrGoingAway)
+		u.end(moq.ErrGoingAway) // somebody else may have got it
+		return nil, moq.ErrGoingAway
 	}
 	return u.Track, nil
 }
