@@ -268,6 +268,7 @@ func relabelings(t *testing.T) []*relabel.Config {
 	}
 	var rules []struct {
 		SourceLabels []string `json:"sourceLabels"`
+		Action       string   `json:"action"`
 		TargetLabel  string   `json:"targetLabel"`
 		Regex        string   `json:"regex"`
 		Replacement  string   `json:"replacement"`
@@ -283,6 +284,9 @@ func relabelings(t *testing.T) []*relabel.Config {
 			c.SourceLabels = append(c.SourceLabels, model.LabelName(l))
 		}
 		c.TargetLabel = r.TargetLabel
+		if r.Action != "" {
+			c.Action = relabel.Action(r.Action)
+		}
 		if r.Regex != "" {
 			c.Regex = relabel.MustNewRegexp(r.Regex)
 		}
