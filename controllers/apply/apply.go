@@ -29,6 +29,7 @@ type Configuration interface {
 type Applier struct {
 	client client.Client
 	live   client.Reader
+	memory memory
 }
 
 // New returns an Applier that writes with c. It asks live, which must not read
@@ -48,7 +49,8 @@ func (e *ForeignError) Error() string {
 }
 
 // Apply makes the object as desired, in the namespace of the inventory's owner,
-// and puts what the API server made of it into the inventory.
+// and puts what the API server made of it into the inventory. It asks nothing of the
+// API server where the inventory shows what that made of the same state before.
 func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configuration) error {
 	gv, err := schema.ParseGroupVersion(*desired.GetAPIVersion())
 	if err != nil {
@@ -56,7 +58,16 @@ func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configurati
 	}
 	gvk := gv.WithKind(*desired.GetKind())
 	k := key{kind: gvk.GroupKind(), name: *desired.GetName()}
-	if _, seen := inv.objects[k]; !seen {
+	sum, err := sumOf(desired) // before the answer takes its place
+	if err != nil {
+		return err
+	}
+	seen, ok := inv.objects[k]
+	if ok && a.memory.isSettled(inv.owner, k, sum, seen) {
+		inv.applied[k] = true
+		return nil
+	}
+	if !ok {
 		if _, err := a.find(ctx, inv, gvk, k.name); err != nil {
 			return err
 		}
@@ -69,9 +80,13 @@ func (a *Applier) Apply(ctx context.Context, inv *Inventory, desired Configurati
 	if err != nil {
 		return fmt.Errorf("apply %s %q: %w", gvk.Kind, k.name, err)
 	}
-	inv.applied[k] = true
-	inv.objects[k], err = inv.decode(gvk, desired)
-	return err
+	made, err := inv.decode(gvk, desired)
+	if err != nil {
+		return err
+	}
+	inv.applied[k], inv.objects[k] = true, made
+	a.memory.settle(inv.owner, k, sum, made)
+	return nil
 }
 
 func (a *Applier) apply(ctx context.Context, desired Configuration) error {
@@ -130,6 +145,7 @@ func (a *Applier) Prune(ctx context.Context, inv *Inventory) ([]string, error) {
 		if err != nil {
 			return deleted, fmt.Errorf("delete %s %q: %w", k.kind.Kind, k.name, err)
 		}
+		a.memory.drop(inv.owner, k)
 		deleted = append(deleted, k.kind.Kind+"/"+k.name)
 	}
 	return deleted, nil

@@ -14,12 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 	coordinationv1ac "k8s.io/client-go/applyconfigurations/coordination/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/moqrelay/moqrelay/controllers/clustertest"
 )
@@ -149,6 +151,42 @@ func TestApplyChangesNothingTwice(t *testing.T) {
 	if before.ResourceVersion != after.ResourceVersion {
 		t.Error("applying the same again wrote the object")
 	}
+}
+
+// What has not changed is not sent again; what has, by us or by hand, is.
+func TestApplyAsksNothingTwice(t *testing.T) {
+	f := setup(t)
+	sent := 0
+	f.Applier = New(interceptor.NewClient(plane.Client, interceptor.Funcs{
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			sent++
+			return c.Apply(ctx, o, opts...)
+		},
+	}), plane.Client)
+	want := func(n int, reason string) {
+		t.Helper()
+		if sent != n {
+			t.Errorf("%s: sent %d times, want %d", reason, sent, n)
+		}
+	}
+	f.apply(t, f.configMap("a", "1"))
+	f.apply(t, f.configMap("a", "1"))
+	want(1, "nothing has changed")
+	f.apply(t, f.configMap("a", "2"))
+	want(2, "another state")
+	seen := &corev1.ConfigMap{}
+	get(t, f.owner.Namespace, "a", seen)
+	seen.Data["ours"] = "changed by hand"
+	if err := plane.Client.Update(t.Context(), seen, client.FieldOwner("somebody")); err != nil {
+		t.Fatal(err)
+	}
+	f.apply(t, f.configMap("a", "2"))
+	want(3, "changed by hand")
+	f.apply(t, f.configMap("a", "2"))
+	want(3, "changed back")
+	f.Forget(client.ObjectKeyFromObject(f.owner))
+	f.apply(t, f.configMap("a", "2"))
+	want(4, "forgotten")
 }
 
 func TestApplyRefusesForeignObjects(t *testing.T) {
