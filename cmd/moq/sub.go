@@ -57,7 +57,8 @@ from there; if it is lost, until one answers. With --json and without --output,
 standard output tells of that, of every group that comes and of tracks that end,
 instead of media.`,
 		Example: `  moq sub http://localhost:4443 --name demo/clip -o - | ffplay -
-  moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s`,
+  moq sub https://relay.example.com --name demo/live -o out.mp4 --duration 30s
+  moq sub wss://relay.example.com --name demo/live -o out.mp4   # where no UDP gets through`,
 		Args: wantArgs(1, "the URL of a relay"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.events = s.json && !cmd.Flags().Changed("output")
