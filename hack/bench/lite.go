@@ -34,7 +34,8 @@ func (l lite) greet(ctx context.Context, c *client) error {
 	}
 	setup := wire.Setup{Hop: uint64(origin.NewHop())}
 	_, err = stream.Write(setup.Append(wire.StreamSetup.Append(nil)))
-	return errors.Join(err, stream.Close())
+	_ = stream.Close() // the relay may have stopped it: it has read what it wants
+	return err
 }
 
 func (l lite) subscribe(ctx context.Context, c *client) (transport.Stream, error) {
@@ -63,7 +64,8 @@ func (l lite) answer(p *publisher, stream transport.Stream) error {
 		}
 		info := wire.TrackInfo{MaxAge: 10_000, Timescale: ticks}
 		_, err := stream.Write(info.Append(nil, l.Version))
-		return errors.Join(err, stream.Close())
+		_ = stream.Close() // as above
+		return err
 	case wire.StreamSubscribe:
 		return l.subscribed(p, stream, m)
 	case wire.StreamGoaway:
